@@ -1,0 +1,63 @@
+# make          builds ./duet
+# make check    installs what is missing, builds, runs every test through prove
+# make demo     packs emoji, pretrains two small towers on them, evaluates (about five minutes)
+# Variables: SANITIZE=1 (address, undefined) or SANITIZE=thread; TESTS="tests/x.c ..." for some tests;
+#            ARCH=x86-64-v3 for a binary that travels;
+#            ONEDNN=DIR to build against oneDNN in DIR/include and DIR/lib
+
+CC      ?= gcc
+ROOMS    = kernels kernels/ops kernels/cpu encoders losses data eval experiments
+WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+CFLAGS  ?= -O3 -g
+ARCH    ?= native
+DUET_CFLAGS = -std=gnu11 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP $(WARN)
+PACKAGES = jansson lmdb libturbojpeg libpng harfbuzz libutf8proc libpcre2-8 zlib
+DUET_CFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+LIBS     = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -ljpeg -lm -lpthread
+
+BUILD = build/release
+ifeq ($(SANITIZE),1)
+BUILD = build/asan
+DUET_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+else ifeq ($(SANITIZE),thread)
+BUILD = build/tsan
+DUET_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer -O1
+endif
+ifdef ONEDNN
+DUET_CFLAGS += -isystem $(ONEDNN)/include
+LIBS := -L$(ONEDNN)/lib -Wl,-rpath,$(ONEDNN)/lib $(LIBS)
+endif
+
+SOURCES  = $(filter-out experiments/duet.c,$(wildcard $(ROOMS:=/*.c)))
+OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o)
+TESTS   ?= $(wildcard tests/*.c)
+PROGRAMS = $(TESTS:%.c=$(BUILD)/%)
+SCRIPTS  = $(wildcard tests/*.t)
+
+all: $(BUILD)/duet
+	@ln -sf $(BUILD)/duet duet
+
+$(BUILD)/duet: $(BUILD)/experiments/duet.o $(BUILD)/libduet.a
+	$(CC) $(DUET_CFLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
+
+$(BUILD)/libduet.a: $(OBJECTS)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
+
+$(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
+	@mkdir -p $(@D)
+	$(CC) $(DUET_CFLAGS) $(CFLAGS) $< $(BUILD)/libduet.a -o $@ $(LIBS)
+
+test: all $(PROGRAMS)
+	BUILD=$(BUILD) prove $(PROGRAMS) $(SCRIPTS)
+
+clean:
+	rm -rf build duet
+
+.PHONY: all test check demo clean
+.SECONDARY:
+-include $(shell find build -name '*.d' 2>/dev/null)

@@ -1,0 +1,23 @@
+/* Up- and downsampling of channels-last images, as torch.nn.functional.interpolate without antialiasing. */
+#ifndef DUET_KERNELS_OPS_RESIZE_H
+#define DUET_KERNELS_OPS_RESIZE_H
+
+#include "kernels/graph.h"
+#include "kernels/op.h"
+
+typedef enum { DT_NEAREST, DT_BILINEAR, DT_BICUBIC } dt_interpolation;
+
+/* x [n, h, w, c] -> [n, height, width, c]. Nearest takes floor(i h / height); bicubic has a = -0.75 and clamps at the
+ * borders. align_corners maps corner to corner (bilinear and bicubic); otherwise pixel centres are mapped. */
+dt_tensor *dt_resize(dt_tensor *x, int height, int width, dt_interpolation how, bool align_corners);
+
+/* ---- For the backends: resize: x -> y, resize_grad: dy -> dx, a linear pair ---- */
+
+typedef struct dt_resize_form {
+    dt_interpolation how;
+    bool align_corners;
+} dt_resize_form;
+
+extern const dt_op dt_op_resize, dt_op_resize_grad;
+
+#endif

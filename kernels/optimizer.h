@@ -1,0 +1,66 @@
+/* Optimizers over the contiguous parameter buffer: one pass each step. */
+#ifndef DUET_KERNELS_OPTIMIZER_H
+#define DUET_KERNELS_OPTIMIZER_H
+
+#include "kernels/params.h"
+
+typedef struct dt_backend dt_backend;
+
+typedef enum { DT_ADAMW, DT_ADAM, DT_SGD } dt_optimizer_kind;
+
+/* ADAMW (Loshchilov & Hutter, 2019): p *= 1 - lr wd, then p -= lr m^ / (sqrt v^ + eps). ADAM: weight decay is added to
+ * the gradient instead (L2). SGD: g += wd p, v = momentum v + g (v = g at first), p -= lr (nesterov ? g + momentum v : v).
+ * Weight decay applies to parameters with `decay` (two or more dimensions). All as torch.optim has them. */
+typedef struct dt_optimizer_config {
+    dt_optimizer_kind kind;
+    float beta1, beta2, eps; /* Adam */
+    float momentum;          /* SGD */
+    bool nesterov;
+    float weight_decay;
+    float clip_norm; /* g *= min(1, clip_norm / (|g| + 1e-6)) over all gradients; 0: no clipping */
+} dt_optimizer_config;
+
+typedef struct dt_optimizer dt_optimizer;
+
+/* Borrows params (allocated) and backend. NULL: no memory. */
+dt_optimizer *dt_optimizer_new(const dt_optimizer_config *config, dt_params *params, const dt_backend *backend);
+void dt_optimizer_free(dt_optimizer *optimizer);
+
+/* One update with the gradients that lie in the parameter set. Returns the global L2 norm of the gradients before
+ * clipping. When that is not finite nothing is changed. */
+double dt_optimizer_step(dt_optimizer *optimizer, float learning_rate);
+
+/* State for checkpoints: `slots` buffers of dt_params_size floats (AdamW: first and second moments; SGD: velocity) and
+ * the number of steps taken. */
+int dt_optimizer_slots(const dt_optimizer *optimizer);
+float *dt_optimizer_slot(dt_optimizer *optimizer, int slot);
+const char *dt_optimizer_slot_name(const dt_optimizer *optimizer, int slot);
+uint64_t dt_optimizer_steps(const dt_optimizer *optimizer);
+void dt_optimizer_set_steps(dt_optimizer *optimizer, uint64_t steps);
+
+/* The learning rate at step t = 0, 1, ...: base (t + 1) / warmup for t < warmup, then constant, or
+ * base (1 + cos(pi (t - warmup) / (steps - warmup))) / 2. */
+typedef enum { DT_SCHEDULE_CONSTANT, DT_SCHEDULE_COSINE } dt_schedule;
+double dt_learning_rate(dt_schedule schedule, double base, uint64_t step, uint64_t warmup, uint64_t steps);
+
+/* ---- For the backends: one call for each run of equal treatment ---- */
+
+typedef struct dt_adamw_step {
+    float *value, *m, *v;
+    const float *gradient;
+    size_t count;
+    float gradient_scale;           /* from clipping */
+    float lr, beta1, beta2, eps;
+    float bias1, bias2;             /* 1 - beta1^t, 1 - beta2^t */
+    float decay, l2;                /* decoupled, coupled; 0: none */
+} dt_adamw_step;
+
+typedef struct dt_sgd_step {
+    float *value, *velocity;
+    const float *gradient;
+    size_t count;
+    float gradient_scale, lr, momentum, l2;
+    bool nesterov, first;
+} dt_sgd_step;
+
+#endif

@@ -1,0 +1,72 @@
+/* Named parameters in one contiguous buffer, their gradients in another of the same layout, and buffers that
+ * training changes but no gradient does (running statistics) in a third. The optimizer, clipping, all-reduce
+ * and checkpoints are each one pass over these. Names and layouts are those of the published checkpoints. */
+#ifndef DUET_KERNELS_PARAMS_H
+#define DUET_KERNELS_PARAMS_H
+
+#include "kernels/graph.h"
+
+typedef enum { DT_INIT_ZEROS, DT_INIT_FILL, DT_INIT_NORMAL, DT_INIT_UNIFORM } dt_init_kind;
+
+/* How a parameter starts: the fill value, the standard deviation, or the bound of U(-a, a). */
+typedef struct dt_init {
+    dt_init_kind kind;
+    float value;
+} dt_init;
+
+#define dt_zeros        ((dt_init){DT_INIT_ZEROS, 0})
+#define dt_ones         ((dt_init){DT_INIT_FILL, 1})
+#define dt_filled(v)    ((dt_init){DT_INIT_FILL, (v)})
+#define dt_gaussian(sd) ((dt_init){DT_INIT_NORMAL, (sd)})
+#define dt_within(a)    ((dt_init){DT_INIT_UNIFORM, (a)})
+
+typedef struct dt_param_info {
+    const char *name;
+    dt_shape shape;
+    dt_init init;
+    bool trainable;
+    bool decay;     /* weight decay applies: two or more dimensions, as the references have it */
+    size_t offset;  /* in floats, into values (trainable) or buffers (not) */
+    size_t count;
+} dt_param_info;
+
+dt_params *dt_params_new(void); /* NULL: no memory */
+void dt_params_free(dt_params *params);
+
+/* The parameter NAME below the scope, declared when first met; later uses must agree on the shape. After
+ * dt_params_allocate a new name is an error of the graph. The same name gives the same handle in one graph. */
+dt_tensor *dt_param(dt_scope scope, const char *name, dt_shape shape, dt_init init);
+
+/* The same for a buffer: a value that is saved with the parameters but not trained. */
+dt_tensor *dt_buffer(dt_scope scope, const char *name, dt_shape shape, dt_init init);
+
+/* Allocates the buffers and sets initial values, a pure function of (seed, name). False: no memory. */
+bool dt_params_allocate(dt_params *params, uint64_t seed);
+
+/* Parameters and buffers in the order of declaration. */
+int dt_params_count(const dt_params *params);
+const dt_param_info *dt_params_info(const dt_params *params, int i);
+int dt_params_find(const dt_params *params, const char *name); /* -1: none */
+
+/* The values of parameter or buffer i, and its gradient (NULL for a buffer); valid until the params are freed. */
+float *dt_params_value(dt_params *params, int i);
+float *dt_params_gradient(dt_params *params, int i);
+
+/* The whole contiguous buffers and their lengths in floats. Between parameters lie pads of zeros to 64 bytes. */
+float *dt_params_values(dt_params *params);
+float *dt_params_gradients(dt_params *params);
+float *dt_params_buffers(dt_params *params);
+size_t dt_params_size(const dt_params *params);
+size_t dt_params_buffer_size(const dt_params *params);
+size_t dt_params_trainable(const dt_params *params); /* numbers that are trained, pads not counted */
+
+/* Records d loss / d p for every trainable parameter that the graph uses, stored into the gradient buffer when a
+ * plan runs; added to what is there when `accumulate`. The second form takes given upstream gradients dys of
+ * the results ys. Parameters that the graph does not use keep their gradient (zero from the start). */
+void dt_store_gradients(dt_tensor *loss, bool accumulate);
+void dt_store_gradients_from(dt_tensor *const *ys, dt_tensor *const *dys, int results, bool accumulate);
+
+/* Records buffer := value, done at the end of a run. `buffer` comes from dt_buffer. */
+void dt_update(dt_tensor *buffer, dt_tensor *value);
+
+#endif

@@ -29,7 +29,8 @@ LIBS := -L$(ONEDNN)/lib -Wl,-rpath,$(ONEDNN)/lib $(LIBS)
 endif
 
 SOURCES  = $(filter-out experiments/duet.c,$(wildcard $(ROOMS:=/*.c)))
-OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o)
+OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/cpu_families.o
+FAMILIES = $(patsubst kernels/ops/%.c,%,$(wildcard kernels/ops/*.c))
 TESTS   ?= $(wildcard tests/*.c)
 PROGRAMS = $(TESTS:%.c=$(BUILD)/%)
 SCRIPTS  = $(wildcard tests/*.t)
@@ -38,19 +39,31 @@ all: $(BUILD)/duet
 	@ln -sf $(BUILD)/duet duet
 
 $(BUILD)/duet: $(BUILD)/experiments/duet.o $(BUILD)/libduet.a
-	$(CC) $(DUET_CFLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
+	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
 $(BUILD)/libduet.a: $(OBJECTS)
 	@rm -f $@
-	ar rcs $@ $^
+	@echo "  AR  $@"; ar rcs $@ $^
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
+	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
+
+# The CPU backend's kernels: one table dt_cpu_NAME for each kernels/ops/NAME.c.
+$(BUILD)/cpu_families.c: Makefile $(wildcard kernels/ops/*.c)
+	@mkdir -p $(@D)
+	@{ echo '#include "kernels/backend.h"'; \
+	   for f in $(FAMILIES); do echo "extern const dt_kernel dt_cpu_$$f[];"; done; \
+	   echo 'extern const dt_kernel *const dt_cpu_families[];'; \
+	   echo 'const dt_kernel *const dt_cpu_families[] = {'; \
+	   for f in $(FAMILIES); do echo "    dt_cpu_$$f,"; done; echo '    0};'; } > $@
+
+$(BUILD)/cpu_families.o: $(BUILD)/cpu_families.c
+	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
 	@mkdir -p $(@D)
-	$(CC) $(DUET_CFLAGS) $(CFLAGS) $< $(BUILD)/libduet.a -o $@ $(LIBS)
+	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) $< $(BUILD)/libduet.a -o $@ $(LIBS)
 
 test: all $(PROGRAMS)
 	BUILD=$(BUILD) prove $(PROGRAMS) $(SCRIPTS)

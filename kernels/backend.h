@@ -45,6 +45,7 @@ typedef struct dt_backend {
     void (*release)(void *memory);
     void (*write)(void *to, const void *from, size_t bytes); /* host to device */
     void (*read)(void *to, const void *from, size_t bytes);  /* device to host */
+    void (*copy)(void *to, const void *from, size_t bytes);        /* on the device */
     void (*add)(float *to, const float *from, size_t count); /* to += from, on the device */
     double (*sum_of_squares)(const float *x, size_t count);  /* in float64 */
     void (*adamw)(const dt_adamw_step *step);

@@ -5,16 +5,16 @@
 #include "kernels/graph.h"
 #include "kernels/op.h"
 
-typedef enum { DT_NEAREST, DT_BILINEAR, DT_BICUBIC } dt_interpolation;
+typedef enum { DT_RESIZE_NEAREST, DT_RESIZE_BILINEAR, DT_RESIZE_BICUBIC } dt_resize_kind;
 
 /* x [n, h, w, c] -> [n, height, width, c]. Nearest takes floor(i h / height); bicubic has a = -0.75 and clamps at the
  * borders. align_corners maps corner to corner (bilinear and bicubic); otherwise pixel centres are mapped. */
-dt_tensor *dt_resize(dt_tensor *x, int height, int width, dt_interpolation how, bool align_corners);
+dt_tensor *dt_resize(dt_tensor *x, int height, int width, dt_resize_kind how, bool align_corners);
 
 /* ---- For the backends: resize: x -> y, resize_grad: dy -> dx, a linear pair ---- */
 
 typedef struct dt_resize_form {
-    dt_interpolation how;
+    dt_resize_kind how;
     bool align_corners;
 } dt_resize_form;
 

@@ -1,0 +1,87 @@
+#include "kernels/backend.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+extern const dt_kernel *const dt_cpu_families[]; /* collected by the build from kernels/ops */
+
+/* Large blocks ask for huge pages: intermediates are walked from end to end again and again. */
+static void *allocate(size_t bytes)
+{
+    enum { HUGE_PAGE = 2 << 20, LINE = 64 };
+    void *memory = NULL;
+    size_t align = bytes >= HUGE_PAGE ? HUGE_PAGE : LINE;
+    if (posix_memalign(&memory, align, bytes ? bytes : LINE))
+        return NULL;
+    if (align == HUGE_PAGE)
+        madvise(memory, bytes, MADV_HUGEPAGE); /* a wish: what comes of it does not matter */
+    return memory;
+}
+
+static void copy(void *to, const void *from, size_t bytes)
+{
+    memmove(to, from, bytes);
+}
+
+static void add(float *to, const float *from, size_t count)
+{
+#pragma omp parallel for simd schedule(static) if (count > 1 << 15)
+    for (size_t i = 0; i < count; i++)
+        to[i] += from[i];
+}
+
+static double sum_of_squares(const float *x, size_t count)
+{
+    enum { STRETCH = 4096, MAX_PARTS = 1024 };
+    double part[MAX_PARTS] = {0}, total = 0;
+    size_t stretches = (count + STRETCH - 1) / STRETCH, each = (stretches + MAX_PARTS - 1) / MAX_PARTS;
+#pragma omp parallel for schedule(static)
+    for (size_t p = 0; p < MAX_PARTS; p++)
+        for (size_t s = p * each; s < (p + 1) * each && s < stretches; s++) {
+            size_t from = s * STRETCH, to = from + STRETCH < count ? from + STRETCH : count;
+            double sum = 0;
+#pragma omp simd reduction(+ : sum)
+            for (size_t i = from; i < to; i++)
+                sum += (double)x[i] * x[i];
+            part[p] += sum;
+        }
+    for (size_t p = 0; p < MAX_PARTS; p++)
+        total += part[p];
+    return total;
+}
+
+static void adamw(const dt_adamw_step *s)
+{
+    float keep = 1 - s->lr * s->decay, rate = s->lr / s->bias1, root = 1 / sqrtf(s->bias2);
+    float b1 = s->beta1, c1 = 1 - s->beta1, b2 = s->beta2, c2 = 1 - s->beta2, l2 = s->l2, eps = s->eps;
+#pragma omp parallel for simd schedule(static) if (s->count > 1 << 14)
+    for (size_t i = 0; i < s->count; i++) {
+        float value = s->value[i], g = s->gradient[i] * s->gradient_scale + l2 * value;
+        float m = b1 * s->m[i] + c1 * g, v = b2 * s->v[i] + c2 * g * g;
+        s->m[i] = m;
+        s->v[i] = v;
+        s->value[i] = value * keep - rate * m / (sqrtf(v) * root + eps);
+    }
+}
+
+static void sgd(const dt_sgd_step *s)
+{
+    float momentum = s->first ? 0 : s->momentum, look = s->nesterov ? s->momentum : 0, l2 = s->l2, lr = s->lr;
+#pragma omp parallel for simd schedule(static) if (s->count > 1 << 14)
+    for (size_t i = 0; i < s->count; i++) {
+        float value = s->value[i], g = s->gradient[i] * s->gradient_scale + l2 * value;
+        float v = momentum * s->velocity[i] + g;
+        s->velocity[i] = v;
+        s->value[i] = value - lr * (s->nesterov ? g + look * v : v);
+    }
+}
+
+const dt_backend *dt_cpu(void)
+{
+    static const dt_backend cpu = {.name = "cpu", .families = dt_cpu_families, .allocate = allocate, .release = free,
+                                   .write = copy, .read = copy, .copy = copy, .add = add,
+                                   .sum_of_squares = sum_of_squares, .adamw = adamw, .sgd = sgd};
+    return &cpu;
+}

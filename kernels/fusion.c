@@ -1,0 +1,178 @@
+/* Joining nodes that one kernel can do in one pass over memory. A fused node stands at the place of the last of its
+ * parts and has that part's output; the parts before it go. Only a result that nothing else reads may vanish. */
+#include "kernels/ops.h"
+#include "kernels/planning.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The scheduled node that makes x, and its place in the list. */
+typedef struct maker {
+    const dt_node *node;
+    int place;
+} maker;
+
+/* A node that stands in for `last`: same output, other op and inputs. NULL: no memory. */
+static dt_node *replace(dt_schedule_list *list, const dt_node *last, const dt_op *op, dt_tensor *const *input,
+                        int inputs, const void *attributes, size_t size)
+{
+    dt_node *node = dt_arena_alloc(list->arena, sizeof *node);
+    dt_tensor **copy = dt_arena_alloc(list->arena, sizeof *copy * (size_t)inputs);
+    void *form = dt_arena_alloc(list->arena, size);
+    if (!node || !copy || !form)
+        return NULL;
+    memcpy(copy, input, sizeof *copy * (size_t)inputs);
+    memcpy(form, attributes, size);
+    *node = *last;
+    node->op = op;
+    node->input = copy;
+    node->inputs = inputs;
+    node->attributes = form;
+    return node;
+}
+
+static dt_activation activation_of(const dt_node *node)
+{
+    switch (dt_pointwise_code(node->op)) {
+    case DT_PW_LEAKY_RELU:
+        return ((const dt_pw_numbers *)node->attributes)->p == 0 ? DT_ACT_RELU : DT_ACT_NONE;
+    case DT_PW_GELU:
+        return DT_ACT_GELU;
+    case DT_PW_GELU_TANH:
+        return DT_ACT_GELU_TANH;
+    case DT_PW_QUICK_GELU:
+        return DT_ACT_QUICK_GELU;
+    default:
+        return DT_ACT_NONE;
+    }
+}
+
+/* The linear node that makes x for this reader alone, NULL where there is none. */
+static const maker *private_linear(const dt_schedule_list *list, const maker *makers, const dt_tensor *x)
+{
+    const maker *m = &makers[x->id];
+    return m->node && m->node->op == &dt_op_linear && list->uses[x->id] == 1 ? m : NULL;
+}
+
+/* linear then activation; linear then sum with a residual. Returns the fused node, or NULL. */
+static dt_node *fuse_linear(dt_schedule_list *list, maker *makers, const dt_node *node)
+{
+    bool sum = dt_pointwise_code(node->op) == DT_PW_ADD;
+    for (int i = 0; i < (sum ? 2 : 1) && i < node->inputs; i++) {
+        const maker *m = private_linear(list, makers, node->input[i]);
+        if (!m)
+            continue;
+        dt_linear_form form = *(const dt_linear_form *)m->node->attributes;
+        dt_tensor *input[4] = {0};
+        int inputs = m->node->inputs;
+        memcpy(input, m->node->input, sizeof *input * (size_t)inputs);
+        dt_tensor *other = sum ? node->input[1 - i] : NULL;
+        if (form.residual)
+            continue;
+        if (sum && dt_same_shape(&other->shape, &node->input[i]->shape)) {
+            form.residual = true;
+            input[inputs++] = other;
+        } else if (!sum && form.activation == DT_ACT_NONE && activation_of(node) != DT_ACT_NONE) {
+            form.activation = activation_of(node);
+        } else {
+            continue;
+        }
+        list->node[m->place] = NULL;
+        return replace(list, node, &dt_op_linear, input, inputs, &form, sizeof form);
+    }
+    return NULL;
+}
+
+static bool is_chain(const dt_node *node)
+{
+    return node && (node->op == &dt_op_chain || dt_pointwise_code(node->op) >= 0);
+}
+
+typedef struct joined {
+    dt_chain chain;
+    dt_tensor *input[DT_CHAIN_INPUTS];
+    int inputs;
+} joined;
+
+static int operand_index(joined *j, dt_tensor *x)
+{
+    for (int i = 0; i < j->inputs; i++)
+        if (j->input[i] == x)
+            return i;
+    if (j->inputs == DT_CHAIN_INPUTS)
+        return -1;
+    j->input[j->inputs] = x;
+    return j->inputs++;
+}
+
+/* Appends a node's chain; `skip` is an input whose value is result `result` of j already. False: no room. */
+static bool append(joined *j, const dt_node *node, const dt_tensor *skip, int result)
+{
+    dt_chain part = dt_chain_of(node);
+    int shift = j->chain.steps, place[DT_CHAIN_INPUTS];
+    if (shift + part.steps > DT_CHAIN_STEPS)
+        return false;
+    for (int i = 0; i < node->inputs; i++) {
+        place[i] = node->input[i] == skip ? ~result : operand_index(j, node->input[i]);
+        if (node->input[i] != skip && place[i] < 0)
+            return false;
+    }
+    for (int k = 0; k < part.steps; k++) {
+        dt_instruction step = part.step[k];
+        step.a = step.a < 0 ? ~(~step.a + shift) : place[step.a];
+        step.b = step.b < 0 ? ~(~step.b + shift) : place[step.b];
+        j->chain.step[j->chain.steps++] = step;
+    }
+    return true;
+}
+
+/* Takes one pointwise maker of an input into the node. Returns the fused node, or NULL. */
+static dt_node *fuse_chain(dt_schedule_list *list, maker *makers, const dt_node *node)
+{
+    for (int i = 0; i < node->inputs; i++) {
+        dt_tensor *x = node->input[i];
+        maker *m = &makers[x->id];
+        if (!is_chain(m->node) || list->uses[x->id] != 1 || !dt_same_shape(&x->shape, &node->output[0].shape))
+            continue;
+        joined j = {0};
+        if (!append(&j, m->node, NULL, 0) || !append(&j, node, x, j.chain.steps - 1))
+            continue;
+        list->node[m->place] = NULL;
+        return replace(list, node, &dt_op_chain, j.input, j.inputs, &j.chain, sizeof j.chain);
+    }
+    return NULL;
+}
+
+static void squeeze(dt_schedule_list *list)
+{
+    int kept = 0;
+    for (int k = 0; k < list->count; k++)
+        if (list->node[k])
+            list->node[kept++] = list->node[k];
+    list->count = kept;
+}
+
+typedef dt_node *fuse_rule(dt_schedule_list *list, maker *makers, const dt_node *node);
+
+static bool sweep(dt_schedule_list *list, fuse_rule *rule)
+{
+    maker *makers = calloc((size_t)list->graph->tensors + 1, sizeof *makers);
+    if (!makers)
+        return false;
+    for (int k = 0; k < list->count; k++) {
+        const dt_node *node = list->node[k];
+        bool pointwise = is_chain(node);
+        for (dt_node *fused; pointwise && (fused = rule(list, makers, node)) != NULL; pointwise = is_chain(node))
+            node = list->node[k] = fused;
+        for (int o = 0; o < node->outputs; o++)
+            makers[node->output[o].id] = (maker){node, k};
+    }
+    free(makers);
+    squeeze(list);
+    return true;
+}
+
+bool dt_fuse(dt_schedule_list *list)
+{
+    return sweep(list, fuse_linear) && sweep(list, fuse_chain);
+}

@@ -1,0 +1,517 @@
+#include "kernels/plan.h"
+
+#include "kernels/ops.h"
+#include "kernels/planning.h"
+#include "kernels/store.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ALIGN = 64, NOWHERE = -1 };
+
+typedef struct step {
+    const dt_kernel *kernel; /* NULL: nothing to run (a view, or a store whose value is in place already) */
+    dt_call call;
+    double flops;
+    int timing;    /* its entry in the table of times */
+    int workspace; /* its storage; NOWHERE: none asked for */
+} step;
+
+/* Where a tensor's bytes are. Views and in-place results share the entry of what they stand on. */
+typedef struct storage {
+    size_t size;
+    int first, last;
+    bool given; /* parameters, inputs, constants, gradient buffers: memory outside of the block */
+    char *memory;
+} storage;
+
+typedef struct timing {
+    const char *name;
+    double seconds, flops;
+} timing;
+
+struct dt_plan {
+    dt_graph *graph;
+    const dt_backend *backend;
+    dt_arena *arena;
+    dt_schedule_list list;
+    step *step;
+    int *place; /* tensor id -> storage; NOWHERE: not needed */
+    int *last;  /* tensor id -> last position that reads it or a view of it */
+    storage *store;
+    int stores, capacity;
+    void **owned; /* device memory of inputs and constants */
+    int owns;
+    char *block;
+    dt_plan_facts facts;
+    timing *timings;
+    int timed;
+    bool profile;
+    char fault[DT_MESSAGE], message[DT_MESSAGE * 2];
+};
+
+static bool fail(dt_plan *plan, const char *what, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool fail(dt_plan *plan, const char *what, const char *format, ...)
+{
+    char text[DT_MESSAGE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    dt_graph_fail(plan->graph, what, "%s", text);
+    return false;
+}
+
+static bool no_memory(dt_plan *plan)
+{
+    return fail(plan, "plan", "out of memory");
+}
+
+static size_t bytes_of(const dt_tensor *x)
+{
+    return (size_t)dt_count(&x->shape) * dt_dtype_size(x->dtype);
+}
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* ---- Which nodes ---- */
+
+static bool schedule(dt_plan *plan)
+{
+    dt_graph *g = plan->graph;
+    bool *needed = calloc((size_t)g->nodes + 1, sizeof *needed);
+    plan->list = (dt_schedule_list){.graph = g, .arena = plan->arena};
+    plan->list.node = dt_arena_alloc(plan->arena, sizeof(dt_node *) * (size_t)(g->nodes + 1));
+    plan->list.uses = dt_arena_alloc(plan->arena, sizeof(int) * (size_t)(g->tensors + 1));
+    if (!needed || !plan->list.node || !plan->list.uses) {
+        free(needed);
+        return no_memory(plan);
+    }
+    for (int i = 0; i < g->keeps; i++) {
+        needed[g->kept[i]->node->id] = true;
+        plan->list.uses[g->kept[i]->id]++;
+    }
+    for (int n = g->nodes - 1; n >= 0; n--) {
+        const dt_node *node = g->node[n];
+        needed[n] |= (node->op->flags & DT_OP_EFFECT) != 0;
+        for (int i = 0; needed[n] && i < node->inputs; i++) {
+            needed[node->input[i]->node->id] = true;
+            plan->list.uses[node->input[i]->id]++;
+        }
+    }
+    for (int n = 0; n < g->nodes; n++) {
+        if (needed[n] && !(g->node[n]->op->flags & DT_OP_LEAF))
+            plan->list.node[plan->list.count++] = g->node[n];
+        else if (needed[n])
+            plan->place[g->node[n]->output[0].id] = INT_MAX; /* a leaf in use; placed below */
+        plan->facts.nodes += needed[n];
+    }
+    free(needed);
+    return true;
+}
+
+/* ---- Where tensors are ---- */
+
+static int new_storage(dt_plan *plan, size_t size, int first, int last, bool given, void *memory)
+{
+    if (plan->stores == plan->capacity) {
+        int wanted = plan->capacity ? plan->capacity * 2 : 256;
+        storage *larger = realloc(plan->store, sizeof *larger * (size_t)wanted);
+        if (!larger) {
+            no_memory(plan);
+            return NOWHERE;
+        }
+        plan->store = larger;
+        plan->capacity = wanted;
+    }
+    plan->store[plan->stores] = (storage){aligned(size), first, last, given, memory};
+    return plan->stores++;
+}
+
+static void *own(dt_plan *plan, const dt_tensor *x)
+{
+    void *memory = plan->backend->allocate(aligned(bytes_of(x)));
+    if (!memory) {
+        fail(plan, "plan", "no memory for an input of %zu bytes", bytes_of(x));
+        return NULL;
+    }
+    plan->facts.input_bytes += aligned(bytes_of(x));
+    return plan->owned[plan->owns++] = memory;
+}
+
+static bool place_leaf(dt_plan *plan, const dt_node *node)
+{
+    const dt_tensor *x = &node->output[0];
+    void *memory;
+    if (node->op == &dt_op_param) {
+        if (!dt_params_values(plan->graph->params))
+            return fail(plan, "plan", "the parameters are not allocated");
+        memory = dt_params_value(plan->graph->params, *(const int *)node->attributes);
+    } else {
+        memory = own(plan, x);
+        if (memory && node->op == &dt_op_constant)
+            plan->backend->write(memory, node->attributes, bytes_of(x));
+    }
+    plan->place[x->id] = memory ? new_storage(plan, 0, 0, 0, true, memory) : NOWHERE;
+    return plan->place[x->id] != NOWHERE;
+}
+
+static bool place_leaves(dt_plan *plan)
+{
+    const dt_graph *g = plan->graph;
+    plan->owned = dt_arena_alloc(plan->arena, sizeof(void *) * (size_t)(g->nodes + 1));
+    if (!plan->owned)
+        return no_memory(plan);
+    for (int n = 0; n < g->nodes; n++)
+        if (g->node[n]->op->flags & DT_OP_LEAF && plan->place[g->node[n]->output[0].id] == INT_MAX)
+            if (!place_leaf(plan, g->node[n]))
+                return false;
+    return true;
+}
+
+/* The tensor that x is a view of, or x. */
+static const dt_tensor *root(const dt_tensor *x)
+{
+    while (x->node->op->flags & DT_OP_VIEW)
+        x = x->node->input[0];
+    return x;
+}
+
+static bool updates_buffer(const dt_node *node)
+{
+    return node->op == &dt_op_store && ((const dt_store *)node->attributes)->target == DT_STORE_BUFFER;
+}
+
+static void find_last_reads(dt_plan *plan)
+{
+    const dt_graph *g = plan->graph;
+    for (int k = 0; k < plan->list.count; k++)
+        for (int i = 0; i < plan->list.node[k]->inputs; i++)
+            plan->last[root(plan->list.node[k]->input[i])->id] = k;
+    for (int i = 0; i < g->keeps; i++)
+        plan->last[root(g->kept[i])->id] = plan->list.count;
+    for (int k = 0; k < plan->list.count; k++) /* read once more when the run ends */
+        if (updates_buffer(plan->list.node[k]))
+            plan->last[root(plan->list.node[k]->input[0])->id] = plan->list.count;
+}
+
+/* A gradient is computed where it is to be stored, if nothing else is stored there. */
+static float *gradient_home(const dt_plan *plan, const dt_node *node)
+{
+    const dt_store *what = node->attributes;
+    return what->target == DT_STORE_GRADIENT ? dt_params_gradient(plan->graph->params, what->param) : NULL;
+}
+
+static bool place_gradients(dt_plan *plan)
+{
+    for (int k = 0; k < plan->list.count; k++) {
+        const dt_node *node = plan->list.node[k];
+        if (node->op != &dt_op_store)
+            continue;
+        const dt_tensor *x = root(node->input[0]);
+        float *home = gradient_home(plan, node);
+        if (!home || x->node->op->flags & DT_OP_LEAF || plan->place[x->id] != NOWHERE)
+            continue;
+        if ((plan->place[x->id] = new_storage(plan, 0, 0, 0, true, home)) == NOWHERE)
+            return false;
+    }
+    return true;
+}
+
+/* May result 0 be written over input i? */
+static bool overwrites(const dt_node *node, int i)
+{
+    if (node->op == &dt_op_linear)
+        return ((const dt_linear_form *)node->attributes)->residual && i == node->inputs - 1;
+    return (node->op->flags & DT_OP_IN_PLACE) != 0;
+}
+
+static int dying_input(const dt_plan *plan, const dt_node *node, int k)
+{
+    for (int i = 0; i < node->inputs; i++) {
+        const dt_tensor *x = node->input[i];
+        int place = plan->place[x->id];
+        if (place >= 0 && overwrites(node, i) && bytes_of(x) == bytes_of(&node->output[0]) &&
+            x->dtype == node->output[0].dtype && !plan->store[place].given && plan->store[place].last == k)
+            return place;
+    }
+    return NOWHERE;
+}
+
+static bool place_results(dt_plan *plan)
+{
+    for (int k = 0; k < plan->list.count; k++) {
+        const dt_node *node = plan->list.node[k];
+        for (int o = 0; o < node->outputs; o++) {
+            const dt_tensor *y = &node->output[o];
+            int *place = &plan->place[y->id], last = plan->last[y->id] > k ? plan->last[y->id] : k;
+            if (*place != NOWHERE)
+                continue; /* a gradient with its home */
+            if (node->op->flags & DT_OP_VIEW) {
+                *place = plan->place[node->input[0]->id];
+                continue;
+            }
+            *place = o == 0 ? dying_input(plan, node, k) : NOWHERE;
+            if (*place != NOWHERE)
+                plan->store[*place].last = last;
+            else if ((*place = new_storage(plan, bytes_of(y), k, last, false, NULL)) == NOWHERE)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* ---- Kernels ---- */
+
+static const dt_kernel *kernel_of(const dt_backend *backend, const dt_op *op)
+{
+    if (dt_pointwise_code(op) >= 0)
+        op = &dt_op_chain;
+    for (int f = 0; backend->families[f]; f++)
+        for (const dt_kernel *kernel = backend->families[f]; kernel->op; kernel++)
+            if (kernel->op == op)
+                return kernel;
+    return NULL;
+}
+
+static bool prepare_step(dt_plan *plan, int k)
+{
+    const dt_node *node = plan->list.node[k];
+    step *s = &plan->step[k];
+    void **pointers = dt_arena_alloc(plan->arena, sizeof *pointers * (size_t)(node->inputs + node->outputs + 1));
+    if (!pointers)
+        return no_memory(plan);
+    s->call = (dt_call){.node = node, .in = pointers, .out = pointers + node->inputs, .fault = plan->fault};
+    s->workspace = NOWHERE;
+    if (node->op->flags & (DT_OP_VIEW | DT_OP_EFFECT))
+        return true;
+    if (!(s->kernel = kernel_of(plan->backend, node->op)))
+        return fail(plan, node->op->name, "the %s backend has no such kernel", plan->backend->name);
+    s->flops = node->op->flops ? node->op->flops(node) : 0;
+    plan->facts.flops += s->flops;
+    plan->facts.kernels++;
+    dt_preparation preparation = {.node = node};
+    if (s->kernel->prepare && !s->kernel->prepare(&preparation)) {
+        plan->graph->label = node->label;
+        return fail(plan, node->op->name, "%s", preparation.message);
+    }
+    s->call.state = preparation.state;
+    if (preparation.workspace)
+        s->workspace = new_storage(plan, preparation.workspace, k, k, false, NULL);
+    return !preparation.workspace || s->workspace != NOWHERE;
+}
+
+static bool lay_out_block(dt_plan *plan)
+{
+    dt_interval *interval = calloc((size_t)plan->stores + 1, sizeof *interval);
+    int count = 0;
+    if (!interval)
+        return no_memory(plan);
+    for (int i = 0; i < plan->stores; i++)
+        if (!plan->store[i].given)
+            interval[count++] = (dt_interval){.size = plan->store[i].size, .first = plan->store[i].first,
+                                              .last = plan->store[i].last};
+    size_t bytes = dt_place(interval, count, plan->list.count + 1, &plan->facts.live_bytes);
+    plan->facts.planned_bytes = bytes;
+    plan->block = bytes == SIZE_MAX ? NULL : plan->backend->allocate(bytes ? bytes : ALIGN);
+    for (int i = 0, c = 0; plan->block && i < plan->stores; i++)
+        if (!plan->store[i].given)
+            plan->store[i].memory = plan->block + interval[c++].offset;
+    free(interval);
+    return plan->block || fail(plan, "plan", "no memory for %zu bytes of intermediate results; a smaller batch "
+                                             "needs less", bytes);
+}
+
+/* The timing entry of a kernel's name. */
+static int timing_of(dt_plan *plan, const char *name)
+{
+    int i = 0;
+    while (i < plan->timed && strcmp(plan->timings[i].name, name))
+        i++;
+    if (i == plan->timed)
+        plan->timings[plan->timed++] = (timing){.name = name};
+    return i;
+}
+
+static void bind(dt_plan *plan)
+{
+    for (int k = 0; k < plan->list.count; k++) {
+        step *s = &plan->step[k];
+        const dt_node *node = s->call.node;
+        void **in = (void **)s->call.in, **out = (void **)s->call.out;
+        for (int i = 0; i < node->inputs; i++)
+            in[i] = plan->store[plan->place[node->input[i]->id]].memory;
+        for (int o = 0; o < node->outputs; o++)
+            out[o] = plan->store[plan->place[node->output[o].id]].memory;
+        if (s->workspace != NOWHERE)
+            s->call.workspace = plan->store[s->workspace].memory;
+        s->timing = timing_of(plan, node->op->name);
+    }
+}
+
+dt_plan *dt_plan_new(dt_graph *g, const dt_backend *backend, const dt_plan_options *options)
+{
+    if (g->error)
+        return NULL;
+    dt_plan *plan = calloc(1, sizeof *plan);
+    if (!plan || !(plan->arena = dt_arena_new())) {
+        free(plan);
+        dt_graph_fail(g, "plan", "out of memory");
+        return NULL;
+    }
+    plan->graph = g;
+    plan->backend = backend;
+    size_t tensors = (size_t)g->tensors + 1;
+    plan->place = dt_arena_alloc(plan->arena, sizeof *plan->place * tensors);
+    plan->last = dt_arena_alloc(plan->arena, sizeof *plan->last * tensors);
+    if (plan->place)
+        memset(plan->place, 0xff, sizeof *plan->place * tensors); /* NOWHERE */
+    bool good = plan->place && plan->last && schedule(plan) && place_leaves(plan);
+    good = good && ((options && options->no_fusion) || dt_fuse(&plan->list) || no_memory(plan));
+    plan->step = good ? dt_arena_alloc(plan->arena, sizeof(step) * (size_t)(plan->list.count + 1)) : NULL;
+    plan->timings = good ? dt_arena_alloc(plan->arena, sizeof(timing) * (size_t)(plan->list.count + 1)) : NULL;
+    good = plan->step && plan->timings;
+    if (good) {
+        find_last_reads(plan);
+        good = place_gradients(plan) && place_results(plan);
+    }
+    for (int k = 0; good && k < plan->list.count; k++)
+        good = prepare_step(plan, k);
+    good = good && lay_out_block(plan);
+    if (!good) {
+        dt_graph_fail(g, "plan", "out of memory"); /* unless a better message is there already */
+        dt_plan_free(plan);
+        return NULL;
+    }
+    bind(plan);
+    return plan;
+}
+
+void dt_plan_free(dt_plan *plan)
+{
+    if (!plan)
+        return;
+    for (int k = 0; plan->step && k < plan->list.count; k++)
+        if (plan->step[k].kernel && plan->step[k].kernel->release)
+            plan->step[k].kernel->release(plan->step[k].call.state);
+    for (int i = 0; i < plan->owns; i++)
+        plan->backend->release(plan->owned[i]);
+    if (plan->block)
+        plan->backend->release(plan->block);
+    free(plan->store);
+    dt_arena_free(plan->arena);
+    free(plan);
+}
+
+/* ---- Running ---- */
+
+static void *host_visible(const dt_plan *plan, const dt_tensor *x)
+{
+    bool kept = x->node->op == &dt_op_input;
+    for (int i = 0; i < plan->graph->keeps && !kept; i++)
+        kept = plan->graph->kept[i] == x;
+    int place = kept && x->id >= 0 ? plan->place[x->id] : NOWHERE;
+    return place == NOWHERE || place == INT_MAX ? NULL : plan->store[place].memory;
+}
+
+bool dt_plan_write(dt_plan *plan, const dt_tensor *input, const void *host)
+{
+    if (input->node->op != &dt_op_input)
+        return false;
+    void *memory = host_visible(plan, input); /* NULL: no result needs this input */
+    if (memory)
+        plan->backend->write(memory, host, bytes_of(input));
+    return true;
+}
+
+bool dt_plan_read(const dt_plan *plan, const dt_tensor *kept, void *host)
+{
+    const void *memory = host_visible(plan, kept);
+    if (memory)
+        plan->backend->read(host, memory, bytes_of(kept));
+    return memory != NULL;
+}
+
+/* Effects: gradients that could not be computed in place, sums of gradients, and buffers at the end of the run. */
+static void carry_out(dt_plan *plan, const dt_call *call, bool at_end)
+{
+    const dt_store *what = call->node->attributes;
+    dt_params *params = plan->graph->params;
+    const dt_tensor *x = call->node->input[0];
+    if (at_end != updates_buffer(call->node))
+        return;
+    float *to = at_end ? dt_params_value(params, what->param) : dt_params_gradient(params, what->param);
+    if (what->target == DT_STORE_ADD_GRADIENT)
+        plan->backend->add(to, call->in[0], (size_t)dt_count(&x->shape));
+    else if (to != call->in[0])
+        plan->backend->copy(to, call->in[0], bytes_of(x));
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void run_step(dt_plan *plan, step *s, uint64_t seed, uint32_t number)
+{
+    double start = plan->profile ? now() : 0;
+    s->call.seed = seed;
+    s->call.step = number;
+    if (s->kernel)
+        s->kernel->run(&s->call);
+    else if (s->call.node->op == &dt_op_store)
+        carry_out(plan, &s->call, false);
+    if (plan->profile) {
+        plan->timings[s->timing].seconds += now() - start;
+        plan->timings[s->timing].flops += s->flops;
+    }
+}
+
+const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t number)
+{
+    plan->fault[0] = 0;
+    for (int k = 0; k < plan->list.count; k++) {
+        run_step(plan, &plan->step[k], seed, number);
+        if (plan->fault[0]) {
+            const dt_node *node = plan->step[k].call.node;
+            snprintf(plan->message, sizeof plan->message, "%s%s%s%s: %s", node->op->name, *node->label ? " (in " : "",
+                     node->label, *node->label ? ")" : "", plan->fault);
+            return plan->message;
+        }
+    }
+    for (int k = 0; k < plan->list.count; k++)
+        if (updates_buffer(plan->step[k].call.node))
+            carry_out(plan, &plan->step[k].call, true);
+    return NULL;
+}
+
+dt_plan_facts dt_plan_describe(const dt_plan *plan)
+{
+    return plan->facts;
+}
+
+void dt_plan_profile(dt_plan *plan, bool on)
+{
+    plan->profile = on;
+    for (int i = 0; on && i < plan->timed; i++)
+        plan->timings[i].seconds = plan->timings[i].flops = 0;
+}
+
+const char *dt_plan_time(const dt_plan *plan, int i, double *seconds, double *flops)
+{
+    if (i < 0 || i >= plan->timed)
+        return NULL;
+    *seconds = plan->timings[i].seconds;
+    *flops = plan->timings[i].flops;
+    return plan->timings[i].name;
+}

@@ -3,14 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-dt_shape dt_shape_from(int rank, const int64_t *dims)
-{
-    dt_shape shape = {.rank = rank};
-    for (int i = 0; i < rank && i < DT_MAX_RANK; i++)
-        shape.dim[i] = dims[i];
-    return shape;
-}
-
 int64_t dt_span(const dt_shape *shape, int from, int to)
 {
     int64_t product = 1;

@@ -18,10 +18,7 @@ typedef struct dt_shape {
 } dt_shape;
 
 /* dt_dims(2, 3) is the shape [2, 3]. */
-#define dt_dims(...)                                                                                              \
-    dt_shape_from((int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
-
-dt_shape dt_shape_from(int rank, const int64_t *dims);
+#define dt_dims(...) ((dt_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 
 /* Number of elements; 1 for a scalar. Shapes that were recorded in a graph are known not to overflow. */
 int64_t dt_count(const dt_shape *shape);

@@ -22,7 +22,7 @@ static inline uint32_t dt_float_to_bits(float value)
 }
 
 /* exp x, 2 ulp: x = n ln 2 + r with |r| <= ln 2 / 2, e^r by its Taylor polynomial of degree 7, then 2^n in two factors so that
- * results down to the smallest normal number come out. Below -87.33 the result is 0, above 88.72 infinity; NaN stays. */
+ * nothing overflows on the way: denormal results come out too, below -104 it is 0, above 88.72 infinity; NaN stays. */
 static inline float dt_fast_exp(float x)
 {
     float bounded = x < -104.0f ? -104.0f : x;
@@ -42,7 +42,6 @@ static inline float dt_fast_exp(float x)
     float scaled = p * dt_bits_to_float((uint32_t)(half + 127) << 23) *
                    dt_bits_to_float((uint32_t)(whole - half + 127) << 23);
     scaled = x < -104.0f ? 0.0f : scaled;
-    scaled = x > 88.7228f ? INFINITY : scaled;
     return x != x ? x : scaled;
 }
 

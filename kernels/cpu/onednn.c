@@ -12,7 +12,7 @@ bool dt_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, co
 
 enum { X, WEIGHT, Y, TENSORS };
 
-/* Tensors in the library's layout differ from ours where that is faster: a reorder goes between the two. */
+/* A tensor. The library may want the weight in another layout than ours: a reorder then goes between the two. */
 typedef struct slot {
     dnnl_memory_t ours, theirs; /* `ours` is NULL where the layouts are the same */
     dnnl_primitive_t reorder;
@@ -29,15 +29,20 @@ struct dt_onednn_conv {
     size_t scratch_offset, workspace;
 };
 
+/* A memory layout, and the window of a convolution as the library counts it (dilation 0 is none). */
+typedef struct layout {
+    dnnl_memory_desc_t desc;
+} layout;
+
+typedef struct window {
+    dnnl_dims_t stride, dilation, padding;
+} window;
+
 /* ---- What differs between the versions ---- */
 
 #if DNNL_VERSION_MAJOR < 3
 
 typedef const dnnl_memory_desc_t *layout_ref;
-
-typedef struct layout {
-    dnnl_memory_desc_t desc;
-} layout;
 
 static layout_ref ref(const layout *l)
 {
@@ -51,40 +56,31 @@ static bool layout_make(layout *l, int rank, const dnnl_dims_t dims, dnnl_format
 
 static void layout_free(layout *l)
 {
-    (void)l;
+    (void)l; /* a plain value in this version */
 }
-
-typedef struct window {
-    dnnl_dims_t stride, dilation, padding;
-} window;
 
 static dnnl_status_t describe(dnnl_primitive_desc_t *pd, dt_onednn_kind kind, const layout l[TENSORS], const window *w,
                               dnnl_engine_t engine, const_dnnl_primitive_desc_t hint, const_dnnl_primitive_attr_t attr)
 {
+    layout_ref x = ref(&l[X]), weight = ref(&l[WEIGHT]), y = ref(&l[Y]);
     dnnl_convolution_desc_t d;
     dnnl_status_t status;
-    const dnnl_alg_kind_t direct = dnnl_convolution_direct;
     if (kind == DT_ONEDNN_FORWARD)
-        status = dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_training, direct, ref(&l[X]),
-                                                            ref(&l[WEIGHT]), NULL, ref(&l[Y]), w->stride, w->dilation,
-                                                            w->padding, w->padding);
+        status = dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_training, dnnl_convolution_direct, x,
+                                                            weight, NULL, y, w->stride, w->dilation, w->padding,
+                                                            w->padding);
     else if (kind == DT_ONEDNN_INPUT_GRAD)
-        status = dnnl_dilated_convolution_backward_data_desc_init(&d, direct, ref(&l[X]), ref(&l[WEIGHT]), ref(&l[Y]),
-                                                                  w->stride, w->dilation, w->padding, w->padding);
+        status = dnnl_dilated_convolution_backward_data_desc_init(&d, dnnl_convolution_direct, x, weight, y, w->stride,
+                                                                  w->dilation, w->padding, w->padding);
     else
-        status = dnnl_dilated_convolution_backward_weights_desc_init(&d, direct, ref(&l[X]), ref(&l[WEIGHT]), NULL,
-                                                                     ref(&l[Y]), w->stride, w->dilation, w->padding,
-                                                                     w->padding);
+        status = dnnl_dilated_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, x, weight, NULL, y,
+                                                                     w->stride, w->dilation, w->padding, w->padding);
     return status == dnnl_success ? dnnl_primitive_desc_create(pd, &d, attr, engine, hint) : status;
 }
 
 #else
 
 typedef const_dnnl_memory_desc_t layout_ref;
-
-typedef struct layout {
-    dnnl_memory_desc_t desc;
-} layout;
 
 static layout_ref ref(const layout *l)
 {
@@ -98,28 +94,23 @@ static bool layout_make(layout *l, int rank, const dnnl_dims_t dims, dnnl_format
 
 static void layout_free(layout *l)
 {
-    if (l->desc)
-        dnnl_memory_desc_destroy(l->desc);
+    dnnl_memory_desc_destroy(l->desc);
 }
-
-typedef struct window {
-    dnnl_dims_t stride, dilation, padding;
-} window;
 
 static dnnl_status_t describe(dnnl_primitive_desc_t *pd, dt_onednn_kind kind, const layout l[TENSORS], const window *w,
                               dnnl_engine_t engine, const_dnnl_primitive_desc_t hint, const_dnnl_primitive_attr_t attr)
 {
-    const dnnl_alg_kind_t direct = dnnl_convolution_direct;
+    layout_ref x = ref(&l[X]), weight = ref(&l[WEIGHT]), y = ref(&l[Y]);
     if (kind == DT_ONEDNN_FORWARD)
-        return dnnl_convolution_forward_primitive_desc_create(pd, engine, dnnl_forward_training, direct, l[X].desc,
-                                                              l[WEIGHT].desc, NULL, l[Y].desc, w->stride, w->dilation,
-                                                              w->padding, w->padding, attr);
+        return dnnl_convolution_forward_primitive_desc_create(pd, engine, dnnl_forward_training,
+                                                              dnnl_convolution_direct, x, weight, NULL, y, w->stride,
+                                                              w->dilation, w->padding, w->padding, attr);
     if (kind == DT_ONEDNN_INPUT_GRAD)
-        return dnnl_convolution_backward_data_primitive_desc_create(pd, engine, direct, l[X].desc, l[WEIGHT].desc,
-                                                                    l[Y].desc, w->stride, w->dilation, w->padding,
-                                                                    w->padding, hint, attr);
-    return dnnl_convolution_backward_weights_primitive_desc_create(pd, engine, direct, l[X].desc, l[WEIGHT].desc, NULL,
-                                                                   l[Y].desc, w->stride, w->dilation, w->padding,
+        return dnnl_convolution_backward_data_primitive_desc_create(pd, engine, dnnl_convolution_direct, x, weight, y,
+                                                                    w->stride, w->dilation, w->padding, w->padding,
+                                                                    hint, attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(pd, engine, dnnl_convolution_direct, x, weight,
+                                                                   NULL, y, w->stride, w->dilation, w->padding,
                                                                    w->padding, hint, attr);
 }
 
@@ -140,17 +131,16 @@ static const int argument[3][TENSORS] = {
 static const int result[3] = {
     [DT_ONEDNN_FORWARD] = Y, [DT_ONEDNN_INPUT_GRAD] = X, [DT_ONEDNN_WEIGHT_GRAD] = WEIGHT};
 
-/* Layouts of the three tensors: ours, or, where `choose` has the tensor's bit, the library's choice. */
-static bool layouts(const dt_onednn_sizes *s, unsigned choose, layout l[TENSORS])
+/* Of the three tensors: images channels-last; the weight plain, or in a layout that the library may choose. */
+static bool make_layouts(layout l[TENSORS], const dt_onednn_sizes *s, bool choose)
 {
     const dnnl_dims_t x = {s->batch, s->in, s->height, s->width}, y = {s->batch, s->out, s->y_height, s->y_width};
     const dnnl_dims_t plain = {s->out, s->in, s->kernel[0], s->kernel[1]};
     const dnnl_dims_t grouped = {s->groups, s->out / s->groups, s->in / s->groups, s->kernel[0], s->kernel[1]};
     const bool many = s->groups > 1;
-    return layout_make(&l[X], 4, x, choose >> X & 1 ? dnnl_format_tag_any : dnnl_nhwc) &&
-           layout_make(&l[Y], 4, y, choose >> Y & 1 ? dnnl_format_tag_any : dnnl_nhwc) &&
+    return layout_make(&l[X], 4, x, dnnl_nhwc) && layout_make(&l[Y], 4, y, dnnl_nhwc) &&
            layout_make(&l[WEIGHT], many ? 5 : 4, many ? grouped : plain,
-                       choose >> WEIGHT & 1 ? dnnl_format_tag_any : many ? dnnl_goihw : dnnl_oihw);
+                       choose ? dnnl_format_tag_any : many ? dnnl_goihw : dnnl_oihw);
 }
 
 static void free_layouts(layout l[TENSORS])
@@ -209,18 +199,18 @@ static dnnl_status_t make_slot(dt_onednn_conv *c, int i, layout_ref ours, layout
     return status;
 }
 
-static dnnl_status_t build(dt_onednn_conv *c, const dt_onednn_sizes *sizes, unsigned choose)
+static dnnl_status_t build(dt_onednn_conv *c, const dt_onednn_sizes *sizes)
 {
     layout asked[TENSORS] = {0}, ours[TENSORS] = {0};
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_out_of_memory;
-    if (layouts(sizes, choose, asked) && layouts(sizes, 0, ours))
+    if (make_layouts(asked, sizes, true) && make_layouts(ours, sizes, false))
         status = choose_kernel(&pd, c, sizes, asked);
     for (int i = 0; status == dnnl_success && i < TENSORS; i++)
         status = make_slot(c, i, ref(&ours[i]), dnnl_primitive_desc_query_md(pd, kept_as[c->kind][i], 0));
     if (status == dnnl_success) {
         layout_ref scratch = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-        c->scratch_offset = reserve(c, dnnl_memory_desc_get_size(scratch));
+        c->scratch_offset = reserve(c, dnnl_memory_desc_get_size(scratch) + 1); /* never no memory at all */
         status = dnnl_memory_create(&c->scratch, scratch, c->engine, DNNL_MEMORY_NONE);
     }
     if (status == dnnl_success)
@@ -235,9 +225,9 @@ static const char *reason(dnnl_status_t status)
 {
     switch (status) {
     case dnnl_unimplemented:
-        return "no kernel for this combination of sizes";
+        return "it has no kernel for this combination of sizes";
     case dnnl_invalid_arguments:
-        return "the sizes do not fit together";
+        return "it holds that the sizes do not fit together";
     case dnnl_out_of_memory:
         return "out of memory";
     default:
@@ -248,21 +238,24 @@ static const char *reason(dnnl_status_t status)
 dt_onednn_conv *dt_onednn_conv_new(dt_onednn_kind kind, const dt_onednn_sizes *sizes, char *message, size_t length)
 {
     dt_onednn_conv *c = calloc(1, sizeof *c);
-    dnnl_status_t status = dnnl_out_of_memory;
-    if (c) {
-        c->kind = kind;
-        status = dnnl_engine_create(&c->engine, dnnl_cpu, 0);
-        if (status == dnnl_success)
-            status = dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags);
-        unsigned choose = getenv("CHOOSE") ? atoi(getenv("CHOOSE")) : 1u << WEIGHT;
-        if (status == dnnl_success)
-            status = build(c, sizes, choose);
+    if (!c) {
+        snprintf(message, length, "out of memory while planning");
+        return NULL;
     }
-    if (status == dnnl_success)
-        return c;
-    snprintf(message, length, "oneDNN: %s", reason(status));
-    dt_onednn_conv_free(c);
-    return NULL;
+    c->kind = kind;
+    if (dnnl_engine_create(&c->engine, dnnl_cpu, 0) != dnnl_success ||
+        dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags) != dnnl_success) {
+        snprintf(message, length, "oneDNN cannot use this CPU: is the library built for it?");
+        dt_onednn_conv_free(c);
+        return NULL;
+    }
+    dnnl_status_t status = build(c, sizes);
+    if (status != dnnl_success) {
+        snprintf(message, length, "oneDNN refuses: %s", reason(status));
+        dt_onednn_conv_free(c);
+        return NULL;
+    }
+    return c;
 }
 
 size_t dt_onednn_conv_workspace(const dt_onednn_conv *conv)

@@ -23,7 +23,7 @@ typedef float dt_loose_vec __attribute__((vector_size(4 * DT_VEC), aligned(4), m
 #if defined(__clang__)
 #define DT_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define DT_UNROLL _Pragma("GCC unroll 8")
+#define DT_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 /* a and b of one product: element (i, k) of op(a) is a[i row + k column], element (k, j) of b is b[k ldb + j]. */
@@ -38,7 +38,7 @@ typedef struct dt_operands {
 static inline __attribute__((always_inline)) void dt_tile(int rows, int vecs, int64_t k, dt_operands o, bool add,
                                                           float *c, int64_t ldc)
 {
-    dt_vec sum[DT_TILE_ROWS][DT_TILE_VECS];
+    dt_vec sum[2 * DT_TILE_ROWS][DT_TILE_VECS];
     DT_UNROLL
     for (int i = 0; i < rows; i++)
         DT_UNROLL
@@ -69,14 +69,16 @@ static inline __attribute__((always_inline)) void dt_tile(int rows, int vecs, in
         }
 }
 
-/* A panel of `vecs` vectors: all m rows. */
+/* A panel of `vecs` vectors: all m rows. A narrow one takes twice the rows, for as many sums in flight. */
 static inline __attribute__((always_inline)) void dt_panel(int vecs, int64_t m, int64_t k, dt_operands o, bool add,
                                                            float *c, int64_t ldc)
 {
-    int64_t i = 0;
-    for (; i + DT_TILE_ROWS <= m; i += DT_TILE_ROWS, o.a += DT_TILE_ROWS * o.row, c += DT_TILE_ROWS * ldc)
+    if (2 * vecs <= DT_TILE_VECS)
+        for (; m >= 2 * DT_TILE_ROWS; m -= 2 * DT_TILE_ROWS, o.a += 2 * DT_TILE_ROWS * o.row, c += 2 * DT_TILE_ROWS * ldc)
+            dt_tile(2 * DT_TILE_ROWS, vecs, k, o, add, c, ldc);
+    for (; m >= DT_TILE_ROWS; m -= DT_TILE_ROWS, o.a += DT_TILE_ROWS * o.row, c += DT_TILE_ROWS * ldc)
         dt_tile(DT_TILE_ROWS, vecs, k, o, add, c, ldc);
-    switch (m - i) {
+    switch (m) {
     case 5:
         dt_tile(5, vecs, k, o, add, c, ldc);
         break;
@@ -116,17 +118,19 @@ static void dt_small_gemm(int64_t m, int64_t n, int64_t depth, dt_operands whole
         dt_operands o = whole;
         o.a += from * o.column;
         o.b += from * o.ldb;
-        for (; j + DT_TILE_VECS * DT_VEC <= n; j += DT_TILE_VECS * DT_VEC, o.b += DT_TILE_VECS * DT_VEC)
-            dt_panel(DT_TILE_VECS, m, k, o, add, c + j, ldc);
-        int64_t vecs = (n - j) / DT_VEC;
-        if (vecs == 3)
-            dt_panel(3, m, k, o, add, c + j, ldc);
-        else if (vecs == 2)
-            dt_panel(2, m, k, o, add, c + j, ldc);
-        else if (vecs == 1)
-            dt_panel(1, m, k, o, add, c + j, ldc);
-        o.b += vecs * DT_VEC;
-        j += vecs * DT_VEC;
+        for (int64_t left = n / DT_VEC, vecs; left; left -= vecs) {
+            vecs = left == DT_TILE_VECS + 1 ? (left + 1) / 2 : left < DT_TILE_VECS ? left : DT_TILE_VECS;
+            if (vecs == 4)
+                dt_panel(DT_TILE_VECS, m, k, o, add, c + j, ldc);
+            else if (vecs == 3)
+                dt_panel(DT_TILE_VECS < 3 ? DT_TILE_VECS : 3, m, k, o, add, c + j, ldc);
+            else if (vecs == 2)
+                dt_panel(2, m, k, o, add, c + j, ldc);
+            else
+                dt_panel(1, m, k, o, add, c + j, ldc);
+            o.b += vecs * DT_VEC;
+            j += vecs * DT_VEC;
+        }
         if (j < n)
             dt_edge(m, n - j, k, o, add, c + j, ldc);
     }

@@ -1,0 +1,67 @@
+/* A model as people hold it: the two towers with their parameters, the tokenizer, and the preprocessing of images; read
+ * from a preset or configuration, or from the files of a run. */
+#ifndef DUET_EVAL_MODEL_H
+#define DUET_EVAL_MODEL_H
+
+#include "data/json.h"
+#include "data/tokenizer.h"
+#include "data/transform.h"
+#include "encoders/clip.h"
+#include "kernels/backend.h"
+
+/* Reads a model description with open_clip's field names (embed_dim, vision_cfg, text_cfg, quick_gelu, init_logit_scale, ...;
+ * README, "Models"). `file` and `path` say where it stands, for messages. */
+bool dt_model_config(const json_t *json, const char *file, const char *path, dt_clip_config *config, dt_error *error);
+
+/* The description of a preset ("ViT-B-32"), an object that the caller frees with json_decref; NULL: no such preset, with the
+ * names that there are. Preset i's name, NULL beyond the last. */
+json_t *dt_model_preset(const char *name, dt_error *error);
+const char *dt_model_preset_name(size_t i);
+
+typedef struct dt_model {
+    dt_clip_config config;
+    json_t *json;             /* the description that config was read from */
+    dt_params *params;        /* allocated */
+    dt_tokenizer *tokenizer;  /* NULL: the model came without one */
+    dt_transform preprocess;  /* evaluation: size, mean, std, interpolation */
+} dt_model;
+
+/* A model with fresh parameters, a pure function of the seed. `json` is a description or the name of a preset; takes over
+ * `tokenizer` (may be NULL; otherwise its vocabulary must fit text_cfg.vocab_size, or set it where it is absent). */
+dt_model *dt_model_new(const json_t *json, dt_tokenizer *tokenizer, uint64_t seed, dt_error *error);
+
+/* From a run's folder (its newest weights), or from one .safetensors file that Duet wrote, with tokenizer.json beside it. */
+dt_model *dt_model_load(const char *path, dt_error *error);
+void dt_model_free(dt_model *model); /* NULL is allowed */
+
+/* Writes parameters and buffers under their names, with the description in the metadata. Atomic. */
+bool dt_model_save(const dt_model *model, const char *path, dt_error *error);
+
+/* Fills the model's parameters and buffers from a file with those names: all must be there with the right shapes; what is
+ * missing, superfluous or of another shape is listed in the message. Tensors named "optimizer.*" are passed over. */
+bool dt_model_read(dt_model *model, const char *path, dt_error *error);
+
+/* ---- Embeddings ---- */
+
+/* One tower in evaluation mode with a plan for up to `batch` samples. Borrows the model, whose parameters may change between
+ * runs (training continues while an encoder lives). */
+typedef struct dt_encoder dt_encoder;
+dt_encoder *dt_image_encoder_new(dt_model *model, const dt_backend *backend, int batch, dt_error *error);
+dt_encoder *dt_text_encoder_new(dt_model *model, const dt_backend *backend, int batch, dt_error *error);
+void dt_encoder_free(dt_encoder *encoder); /* NULL is allowed */
+int dt_encoder_batch(const dt_encoder *encoder);
+
+/* Embeds count <= batch samples: images float32 [count, size, size, 3] normalised, or tokens int32 [count, context]; writes
+ * unit-length rows float32 [count, embed_dim]. */
+bool dt_encoder_run(dt_encoder *encoder, const void *samples, int count, float *embeddings, dt_error *error);
+
+/* Embeds texts (NUL-terminated UTF-8), tokenised by the model's tokenizer, a batch at a time, into [count, embed_dim]. */
+bool dt_encode_texts(dt_model *model, dt_encoder *encoder, const char *const *texts, size_t count, float *embeddings,
+                     dt_error *error);
+
+/* The classifier weights of the CLIP paper: for each class the mean of its prompts' unit embeddings, brought to unit length.
+ * prompts[c * templates + t] is class c in template t. -> [classes, embed_dim]. */
+bool dt_encode_classes(dt_model *model, dt_encoder *encoder, const char *const *prompts, size_t classes, size_t templates,
+                       float *weights, dt_error *error);
+
+#endif

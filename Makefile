@@ -29,7 +29,7 @@ LIBS := -L$(ONEDNN)/lib -Wl,-rpath,$(ONEDNN)/lib $(LIBS)
 endif
 
 SOURCES  = $(filter-out experiments/duet.c,$(wildcard $(ROOMS:=/*.c)))
-OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/cpu_families.o
+OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/cpu_families.o $(BUILD)/presets.o
 FAMILIES = $(patsubst kernels/ops/%.c,%,$(wildcard kernels/ops/*.c))
 TESTS   ?= $(wildcard tests/*.c)
 PROGRAMS = $(TESTS:%.c=$(BUILD)/%)
@@ -58,7 +58,15 @@ $(BUILD)/cpu_families.c: Makefile $(wildcard kernels/ops/*.c)
 	   echo 'const dt_kernel *const dt_cpu_families[] = {'; \
 	   for f in $(FAMILIES); do echo "    dt_cpu_$$f,"; done; echo '    0};'; } > $@
 
-$(BUILD)/cpu_families.o: $(BUILD)/cpu_families.c
+# The model presets as C strings.
+$(BUILD)/presets.c: Makefile $(wildcard experiments/presets/*.json)
+	@mkdir -p $(@D)
+	@{ echo '#include "eval/presets.h"'; echo '#include <stddef.h>'; echo 'const dt_preset dt_presets[] = {'; \
+	   for f in $(wildcard experiments/presets/*.json); do \
+	     echo "    {\"$$(basename $$f .json)\","; sed 's/["\\]/\\&/g; s/^/     "/; s/$$/\\n"/' $$f; echo '    },'; \
+	   done; echo '    {NULL, NULL}};'; } > $@
+
+$(BUILD)/%.o: $(BUILD)/%.c
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a

@@ -2,7 +2,7 @@
  *
  * Grey, YCbCr, RGB, CMYK and YCCK files, baseline and progressive, any chroma sampling. The slow integer DCT
  * and smooth up-sampling of chroma, libjpeg's defaults and Pillow's, are always used: on current machines the
- * fast DCT and the merged up-sampling save under 5 % of a decode. EXIF orientation is ignored, as in the
+ * fast DCT and the merged up-sampling save under a tenth of a decode. EXIF orientation is ignored, as in the
  * references.
  *
  * Hostile files: at most DT_IMAGE_MAX_PIXELS pixels; a picture that its bytes cannot possibly code (under one

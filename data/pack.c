@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "data/pack.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -268,6 +269,24 @@ static bool take_file(const struct batch *batch, struct slot *slot, const uint8_
     return good;
 }
 
+static bool take_path(const struct batch *batch, struct slot *slot)
+{
+    struct stat about;
+    const char *path = slot->item.path;
+    if (stat(path, &about))
+        return dt_fail(&slot->reason, "%s", strerror(errno));
+    if (!S_ISREG(about.st_mode)) /* a pipe would be waited for */
+        return dt_fail(&slot->reason, "it is not a regular file");
+    size_t size;
+    uint8_t *bytes = (uint8_t *)dt_file_read(path, DT_PAIR_BYTES_MAX, &size, &slot->reason);
+    bool good = bytes && take_file(batch, slot, bytes, size);
+    if (good && slot->jpeg == bytes)
+        slot->made = bytes;
+    else
+        free(bytes);
+    return good;
+}
+
 static void prove(const struct batch *batch, struct slot *slot)
 {
     bool good;
@@ -279,13 +298,7 @@ static void prove(const struct batch *batch, struct slot *slot)
     } else if (item->bytes) {
         good = take_file(batch, slot, item->bytes, item->size);
     } else if (item->path) {
-        size_t size;
-        uint8_t *bytes = (uint8_t *)dt_file_read(item->path, DT_PAIR_BYTES_MAX, &size, &slot->reason);
-        good = bytes && take_file(batch, slot, bytes, size);
-        if (good && slot->jpeg == bytes)
-            slot->made = bytes;
-        else
-            free(bytes);
+        good = take_path(batch, slot);
     } else {
         good = dt_fail(&slot->reason, "the source gave no image");
     }

@@ -21,7 +21,6 @@ struct dt_tar {
     dt_bytes bytes;
     size_t at;
     bool ended; /* the last block that was read was empty, as the end of an archive is */
-    char *path;
     char *name; /* of the present entry */
 };
 
@@ -35,7 +34,7 @@ struct overrides {
 dt_tar *dt_tar_open(const char *path, dt_error *error)
 {
     dt_tar *tar = calloc(1, sizeof *tar);
-    if (!tar || !(tar->path = strdup(path)) || !(tar->name = calloc(1, 256 + 2))) {
+    if (!tar || !(tar->name = calloc(1, 256 + 2))) {
         dt_fail(error, "no memory to open %s", path);
         dt_tar_close(tar);
         return NULL;
@@ -52,7 +51,6 @@ void dt_tar_close(dt_tar *tar)
     if (!tar)
         return;
     dt_bytes_close(&tar->bytes);
-    free(tar->path);
     free(tar->name);
     free(tar);
 }
@@ -253,7 +251,7 @@ int dt_tar_next(dt_tar *tar, dt_tar_entry *entry, dt_error *error)
     free(over.name);
     if (good)
         return found;
-    dt_fail_prefix(error, "%s: byte %zu", tar->path, start);
+    dt_fail_prefix(error, "byte %zu", start);
     tar->at = tar->bytes.size;
     tar->ended = true; /* one complaint is enough */
     return -1;
@@ -262,6 +260,6 @@ int dt_tar_next(dt_tar *tar, dt_tar_entry *entry, dt_error *error)
 bool dt_tar_ended(const dt_tar *tar, dt_error *error)
 {
     return tar->ended ||
-           dt_fail(error, "%s: byte %zu: the mark at the end of an archive is missing; it may be truncated",
-                   tar->path, tar->at);
+           dt_fail(error, "byte %zu: the mark at the end of an archive is missing; it may be truncated",
+                   tar->at);
 }

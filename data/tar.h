@@ -22,7 +22,8 @@ void dt_tar_close(dt_tar *tar); /* NULL is allowed */
 void dt_tar_rewind(dt_tar *tar);
 
 /* The next regular file: 1; the end: 0; -1: the archive is damaged or truncated here, and nothing after this
- * place can be read. Archives that were put one behind the other are read to the last. */
+ * place can be read; the message leaves it to the caller to name the file. Archives that were put one behind
+ * the other are read to the last. */
 int dt_tar_next(dt_tar *tar, dt_tar_entry *entry, dt_error *error);
 
 /* At the end: whether the mark stands there that ends an archive. Without it the file may have been cut

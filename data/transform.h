@@ -42,7 +42,9 @@ typedef struct dt_transform {
     bool reflect;          /* pad with the reflection (edge pixel not repeated) */
     uint8_t background[3]; /* RGB */
     /* RandomResizedCrop of large JPEG files decodes at 1/2, 1/4 or 1/8 where the crop keeps at least size
-     * pixels a side. full_decode forbids it: then a file gives the same bits as its decoded pixels. */
+     * pixels a side; on photographs the output then differs from a full decode by 1 to 2 levels of 255 in the
+     * mean (3 root mean square). full_decode forbids it: then a file gives the same bits as its decoded
+     * pixels. */
     bool full_decode;
 
     /* Colour, after the geometry: with probability colour_jitter, in random order, as torchvision's

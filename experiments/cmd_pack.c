@@ -14,8 +14,6 @@
 #include "experiments/commands.h"
 #include "experiments/options.h"
 
-int dt_cmd_pack(int argc, char **argv);
-
 enum { CLASSES_BYTES_MAX = 64 << 20, CLASSES_MAX = 1 << 20 };
 
 struct settings {
@@ -36,48 +34,81 @@ struct view {
 static int pack(const struct settings *s, const char *const *sources, size_t count);
 static int look(const struct settings *s, const char *const *stores, size_t count);
 
+/* The command line into *s and the sources. Returns -1 to go on, or the exit status. */
+static int read_options(struct settings *s, int argc, char **argv, char ***sources, int *count);
+
+/* What is wrong with them together, or NULL. */
+static const char *mistake(const struct settings *s, int count)
+{
+    bool looking = s->list || s->show >= 0, emoji = !strcmp(s->from, "emoji");
+    if (looking && s->out)
+        return "--out does not go with --list or --show";
+    if (s->jpeg && s->show < 0)
+        return "--jpeg needs --show N";
+    if (!looking && !s->out)
+        return "--out FILE.lmdb is missing";
+    if (!count && !emoji)
+        return "no SOURCE was named";
+    return emoji && count > 2 ? "emoji takes a font and an emoji-test.txt at most" : NULL;
+}
+
 int dt_cmd_pack(int argc, char **argv)
 {
     struct settings s = {0};
+    char **arguments;
+    int count, status = read_options(&s, argc, argv, &arguments, &count);
+    if (status >= 0)
+        return status;
+    const char *wrong = mistake(&s, count), *const *sources = (const char *const *)arguments;
+    if (wrong) {
+        fprintf(stderr, "duet pack: %s; see duet pack --help\n", wrong);
+        return DT_EXIT_USAGE;
+    }
+    bool looking = s.list || s.show >= 0;
+    return looking ? look(&s, sources, (size_t)count) : pack(&s, sources, (size_t)count);
+}
+
+static int read_options(struct settings *s, int argc, char **argv, char ***sources, int *count)
+{
     const dt_option options[] = {
-        {"out", 'o', DT_STRING, &s.out, "FILE.lmdb", .help = "the store to write"},
-        {"from", 'f', DT_CHOICE, &s.from, "auto|folder|table|webdataset|tar|idx|cifar|emoji",
+        {"out", 'o', DT_STRING, &s->out, "FILE.lmdb", .help = "the store to write"},
+        {"from", 'f', DT_CHOICE, &s->from, "auto|folder|table|webdataset|tar|idx|cifar|emoji",
          .help = "format of the sources; auto looks at the first", .preset = "auto"},
-        {"template", 't', DT_STRINGS, &s.templates, "TEXT",
+        {"template", 't', DT_STRINGS, &s->templates, "TEXT",
          .help = "caption for images that have only a class, {} being its name; may be repeated (default: "
                  "a photo of a {})"},
-        {"classes", 0, DT_STRING, &s.classes, "FILE",
+        {"classes", 0, DT_STRING, &s->classes, "FILE",
          .help = "class names, one a line, in the order of labels"},
-        {"image-column", 0, DT_STRING, &s.image_column, "NAME", .help = "table: column of paths"},
-        {"caption-column", 0, DT_STRING, &s.caption_column, "NAME", .help = "table: column of captions"},
-        {"class-column", 0, DT_STRING, &s.class_column, "NAME", .help = "table: column of classes"},
-        {"weight-column", 0, DT_STRING, &s.weight_column, "NAME",
+        {"image-column", 0, DT_STRING, &s->image_column, "NAME", .help = "table: column of paths"},
+        {"caption-column", 0, DT_STRING, &s->caption_column, "NAME", .help = "table: column of captions"},
+        {"class-column", 0, DT_STRING, &s->class_column, "NAME", .help = "table: column of classes"},
+        {"weight-column", 0, DT_STRING, &s->weight_column, "NAME",
          .help = "table: column of sampling weights"},
-        {"extra-column", 0, DT_STRINGS, &s.extra_columns, "NAME",
+        {"extra-column", 0, DT_STRINGS, &s->extra_columns, "NAME",
          .help = "table: column to keep as an attribute; may be repeated"},
-        {"keep-rows", 0, DT_FLAG, &s.keep_rows,
+        {"keep-rows", 0, DT_FLAG, &s->keep_rows,
          .help =
              "table: a pair for every row, also where rows share their image; otherwise they become one pair "
              "with several captions"},
-        {"split", 0, DT_CHOICE, &s.split, "train|validation|test|all", .help = "emoji: which part",
+        {"split", 0, DT_CHOICE, &s->split, "train|validation|test|all", .help = "emoji: which part",
          .preset = "all"},
-        {"size", 0, DT_INT, &s.size, "PIXELS", .help = "emoji: width and height of the pictures",
+        {"size", 0, DT_INT, &s->size, "PIXELS", .help = "emoji: width and height of the pictures",
          .preset = "72", .least = 1, .most = DT_EMOJI_SIZE_MAX},
-        {"quality", 'q', DT_INT, &s.quality, "N",
+        {"quality", 'q', DT_INT, &s->quality, "N",
          .help = "JPEG quality of what must be encoded (PNG, raw pixels)", .preset = "95", .least = 1,
          .most = 100},
-        {"halve-chroma", 0, DT_FLAG, &s.halve_chroma, .help = "encode 4:2:0 instead of 4:4:4"},
-        {"limit", 'n', DT_LONG, &s.limit, "N", .help = "stop after so many pairs; 0: all", .preset = "0",
+        {"halve-chroma", 0, DT_FLAG, &s->halve_chroma, .help = "encode 4:2:0 instead of 4:4:4"},
+        {"limit", 'n', DT_LONG, &s->limit, "N", .help = "stop after so many pairs; 0: all", .preset = "0",
          .most = 0x1p53},
-        {"strict", 0, DT_FLAG, &s.strict, .help = "stop at the first image or caption that is unusable"},
-        {"bare", 0, DT_FLAG, &s.bare, .help = "take images that have neither caption nor class"},
-        {"replace", 0, DT_FLAG, &s.replace, .help = "replace the store that is at FILE.lmdb"},
-        {"threads", 'j', DT_INT, &s.threads, "N", .help = "threads; 0: one a processor", .preset = "0",
+        {"strict", 0, DT_FLAG, &s->strict, .help = "stop at the first image or caption that is unusable"},
+        {"bare", 0, DT_FLAG, &s->bare, .help = "take images that have neither caption nor class"},
+        {"replace", 0, DT_FLAG, &s->replace, .help = "replace the store that is at FILE.lmdb"},
+        {"threads", 'j', DT_INT, &s->threads, "N", .help = "threads; 0: one a processor", .preset = "0",
          .most = 64},
-        {"list", 'l', DT_FLAG, &s.list, .help = "print what the stores SOURCE hold, as JSON"},
-        {"show", 's', DT_LONG, &s.show, "N", .help = "print pair N of the stores SOURCE, as JSON",
+        {"list", 'l', DT_FLAG, &s->list, .help = "print what the stores SOURCE hold, as JSON"},
+        {"show", 's', DT_LONG, &s->show, "N", .help = "print pair N of the stores SOURCE, as JSON",
          .preset = "-1", .least = -1, .most = 0x1p53},
-        {"jpeg", 0, DT_STRING, &s.jpeg, "FILE",
+        {"jpeg", 0, DT_STRING, &s->jpeg, "FILE",
          .help = "with --show: write the image there instead; -: standard output"},
     };
     const dt_usage usage = {
@@ -95,23 +126,7 @@ int dt_cmd_pack(int argc, char **argv)
         .least = 0,
         .most = -1,
     };
-    char **arguments;
-    int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
-    if (status >= 0)
-        return status;
-    const char *const *sources = (const char *const *)arguments;
-    bool looking = s.list || s.show >= 0, emoji = !strcmp(s.from, "emoji");
-    const char *wrong = looking && s.out       ? "--out does not go with --list or --show"
-                        : s.jpeg && s.show < 0 ? "--jpeg needs --show N"
-                        : !looking && !s.out   ? "--out FILE.lmdb is missing"
-                        : !count && !emoji     ? "no SOURCE was named"
-                        : emoji && count > 2   ? "emoji takes a font and an emoji-test.txt at most"
-                                               : NULL;
-    if (wrong) {
-        fprintf(stderr, "duet pack: %s; see duet pack --help\n", wrong);
-        return DT_EXIT_USAGE;
-    }
-    return looking ? look(&s, sources, (size_t)count) : pack(&s, sources, (size_t)count);
+    return dt_options_parse(&usage, argc, argv, sources, count);
 }
 
 static int failed(const dt_error *error)

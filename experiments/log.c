@@ -15,7 +15,7 @@
 
 static const double redraw_seconds = 0.1, line_seconds = 5;
 
-struct dt_log {
+struct dt_logger {
     FILE *file, *people;
     char *path;
     int64_t steps, first_step; /* first_step: done before this process */
@@ -70,7 +70,7 @@ static bool cut(const char *path, int64_t step, dt_error *error)
     return true;
 }
 
-static bool open_file(dt_log *log, const dt_log_options *options, dt_error *error)
+static bool open_file(dt_logger *log, const dt_log_options *options, dt_error *error)
 {
     bool resume = options->resume && dt_file_exists(options->path);
     if (resume && !cut(options->path, options->resume_step, error))
@@ -80,9 +80,9 @@ static bool open_file(dt_log *log, const dt_log_options *options, dt_error *erro
     return log->file || dt_fail(error, "cannot write %s: %s", options->path, strerror(errno));
 }
 
-dt_log *dt_log_open(const dt_log_options *options, dt_error *error)
+dt_logger *dt_log_open(const dt_log_options *options, dt_error *error)
 {
-    dt_log *log = calloc(1, sizeof *log);
+    dt_logger *log = calloc(1, sizeof *log);
     if (!log) {
         dt_fail(error, "no memory for the log");
         return NULL;
@@ -101,7 +101,7 @@ dt_log *dt_log_open(const dt_log_options *options, dt_error *error)
     return log;
 }
 
-void dt_log_close(dt_log *log)
+void dt_log_close(dt_logger *log)
 {
     if (!log)
         return;
@@ -131,7 +131,7 @@ static void put_values(FILE *file, const dt_log_value *values, size_t count)
     }
 }
 
-static bool end_line(dt_log *log, dt_error *error)
+static bool end_line(dt_logger *log, dt_error *error)
 {
     fputs("}\n", log->file);
     if (fflush(log->file) != 0 || ferror(log->file))
@@ -150,7 +150,7 @@ static void put_time(char *text, size_t size, double seconds)
 }
 
 /* "step 120/1000  loss 2.3456  512 pairs/s  3:12 left  waiting 2%" */
-static void describe(const dt_log *log, const dt_log_step *step, char *text, size_t size)
+static void describe(const dt_logger *log, const dt_log_step *step, char *text, size_t size)
 {
     char total[32] = "", left[32] = "";
     int64_t done = step->step - log->first_step;
@@ -168,7 +168,7 @@ static void describe(const dt_log *log, const dt_log_step *step, char *text, siz
 }
 
 /* The bar takes what the text leaves of the line. */
-static void draw_bar(dt_log *log, const dt_log_step *step, const char *text)
+static void draw_bar(dt_logger *log, const dt_log_step *step, const char *text)
 {
     struct winsize window = {0};
     int columns = ioctl(fileno(log->people), TIOCGWINSZ, &window) == 0 && window.ws_col ? window.ws_col : 80;
@@ -189,7 +189,7 @@ static void draw_bar(dt_log *log, const dt_log_step *step, const char *text)
     log->drawn = true;
 }
 
-static void show(dt_log *log, const dt_log_step *step)
+static void show(dt_logger *log, const dt_log_step *step)
 {
     double time = now();
     bool last = log->steps > 0 && step->step >= log->steps;
@@ -206,7 +206,7 @@ static void show(dt_log *log, const dt_log_step *step)
     }
 }
 
-bool dt_log_add(dt_log *log, const dt_log_step *step, dt_error *error)
+bool dt_log_add(dt_logger *log, const dt_log_step *step, dt_error *error)
 {
     show(log, step);
     if (!log->file)
@@ -219,7 +219,7 @@ bool dt_log_add(dt_log *log, const dt_log_step *step, dt_error *error)
     return end_line(log, error);
 }
 
-bool dt_log_event(dt_log *log, int64_t step, const char *event, const dt_log_value *values, size_t count,
+bool dt_log_event(dt_logger *log, int64_t step, const char *event, const dt_log_value *values, size_t count,
                   dt_error *error)
 {
     if (!log->file)
@@ -229,7 +229,7 @@ bool dt_log_event(dt_log *log, int64_t step, const char *event, const dt_log_val
     return end_line(log, error);
 }
 
-void dt_log_say(dt_log *log, const char *format, ...)
+void dt_log_say(dt_logger *log, const char *format, ...)
 {
     if (log->drawn)
         fputs("\r\033[K", log->people);

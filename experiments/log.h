@@ -13,7 +13,7 @@
 
 #include "data/error.h"
 
-typedef struct dt_log dt_log;
+typedef struct dt_logger dt_logger;
 
 typedef struct dt_log_options {
     const char *path; /* of log.jsonl; NULL: no file */
@@ -24,10 +24,10 @@ typedef struct dt_log_options {
     FILE *people;  /* NULL: stderr; tests give another. Borrowed */
 } dt_log_options;
 
-dt_log *dt_log_open(const dt_log_options *options, dt_error *error);
+dt_logger *dt_log_open(const dt_log_options *options, dt_error *error);
 
 /* Flushes, ends the progress line and frees. NULL is allowed. */
-void dt_log_close(dt_log *log);
+void dt_log_close(dt_logger *log);
 
 typedef struct dt_log_value {
     const char *name;
@@ -45,13 +45,13 @@ typedef struct dt_log_step {
     size_t value_count;
 } dt_log_step;
 
-bool dt_log_add(dt_log *log, const dt_log_step *step, dt_error *error);
+bool dt_log_add(dt_logger *log, const dt_log_step *step, dt_error *error);
 
 /* Something that is no step: {"step": 12, "event": "evaluation", "top1": 0.61, …}; file only. */
-bool dt_log_event(dt_log *log, int64_t step, const char *event, const dt_log_value *values, size_t count,
+bool dt_log_event(dt_logger *log, int64_t step, const char *event, const dt_log_value *values, size_t count,
                   dt_error *error);
 
 /* A line for people, above the progress line; also when quiet. */
-void dt_log_say(dt_log *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void dt_log_say(dt_logger *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

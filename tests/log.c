@@ -22,7 +22,7 @@ static bool file_is(const char *want)
 #define EVENT "{\"step\": 1, \"event\": \"evaluation\", \"top1\": null}\n"
 #define TWO   "{\"step\": 2, \"loss\": 1e-10, \"pairs_per_second\": 5.5, \"waiting\": 0}\n"
 
-static void add(dt_log *log, int64_t step)
+static void add(dt_logger *log, int64_t step)
 {
     const dt_log_value scale = {"scale", 0.1f}, top1 = {"top1", NAN};
     if (step == 1) {
@@ -37,7 +37,7 @@ static void add(dt_log *log, int64_t step)
 static bool resumed(const char *before, int64_t step, const char *after)
 {
     dt_file_write(path, before, strlen(before), &error);
-    dt_log *log = dt_log_open(&(dt_log_options){.path = path, .resume = true, .resume_step = step}, &error);
+    dt_logger *log = dt_log_open(&(dt_log_options){.path = path, .resume = true, .resume_step = step}, &error);
     dt_log_close(log);
     return log && file_is(after);
 }
@@ -48,7 +48,7 @@ int main(void)
     char *text = NULL;
     size_t size = 0;
     FILE *people = tmpfile();
-    dt_log *log = dt_log_open(&(dt_log_options){.path = path, .steps = 3, .people = people}, &error);
+    dt_logger *log = dt_log_open(&(dt_log_options){.path = path, .steps = 3, .people = people}, &error);
     if (!ok(log != NULL, "opens %s", error.message))
         return done();
     add(log, 1);

@@ -247,18 +247,8 @@ static void refused_stores(void)
     struct stat about;
     stat(whole, &about);
     ok(refuses(in("none.lmdb"), "no pair store"), "a store that is not there");
-    const size_t sizes[] = {0,
-                            1,
-                            16,
-                            100,
-                            4096,
-                            4196,
-                            8191,
-                            8192,
-                            12288,
-                            200000,
-                            (size_t)about.st_size - 4096,
-                            (size_t)about.st_size - 1};
+    size_t end = (size_t)about.st_size;
+    const size_t sizes[] = {0, 1, 16, 100, 4096, 4196, 8191, 8192, 12288, 200000, end - 4096, end - 1};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         copy_cut(whole, cut, sizes[i]);
         ok(refuses(cut, sizes[i] < 8192 ? "cut.lmdb" : "truncated"), "a store cut to %zu bytes", sizes[i]);
@@ -267,6 +257,11 @@ static void refused_stores(void)
     ok(refuses(cut, "not an LMDB file"), "a text file");
     mkdir(in("empty"), 0755);
     ok(refuses(in("empty"), "no pair store"), "an empty folder");
+}
+
+static void refused_meta(void)
+{
+    char *whole = in("a.lmdb"), *cut = in("cut.lmdb");
     static const struct {
         const char *meta, *says;
     } metas[] = {
@@ -349,6 +344,31 @@ static void damaged_records(void)
        "a damaged record is named");
     ok(pairs && dt_pairs_get(pairs, 8, &pair, &error), "the others can be read");
     dt_pairs_close(pairs);
+}
+
+/* A copy that was interrupted may have holes: pages of zeros. */
+static void holes(void)
+{
+    char *path = in("holes.lmdb");
+    size_t size, refused = 0;
+    char *bytes = dt_file_read(in("a.lmdb"), SIZE_MAX / 2, &size, NULL);
+    for (size_t at = 0; at < size; at += 4096) {
+        char page[4096];
+        memcpy(page, bytes + at, sizeof page);
+        memset(bytes + at, 0, sizeof page);
+        dt_file_write(path, bytes, size, NULL);
+        memcpy(bytes + at, page, sizeof page);
+        dt_pairs *pairs = dt_pairs_open(path, &error);
+        dt_pair pair;
+        bool bad = !pairs;
+        for (size_t i = 0; pairs && i < 200; i++)
+            bad |= !dt_pairs_get(pairs, i, &pair, &error);
+        refused += bad;
+        dt_pairs_close(pairs);
+    }
+    free(bytes);
+    ok(refused > 5, "a page of zeros is met with an error wherever it matters (%zu pages of %zu)", refused,
+       size / 4096);
 }
 
 static void shards(void)
@@ -517,11 +537,15 @@ static void full_disk(void)
 
 enum { THREADS = 8 };
 
+struct reading {
+    const dt_pairs *pairs;
+    size_t step;
+};
+
 static void *read_all(void *argument)
 {
-    const dt_pairs *pairs = argument;
-    static const size_t steps[] = {1, 7, 11, 13};
-    size_t step = steps[(size_t)pthread_self() / 64 % 4], bad = 0;
+    const dt_pairs *pairs = ((struct reading *)argument)->pairs;
+    size_t step = ((struct reading *)argument)->step, bad = 0;
     dt_pair kept[200];
     for (size_t k = 0; k < 200; k++) {
         size_t i = k * step % 200;
@@ -537,10 +561,14 @@ static void *read_all(void *argument)
 static void threads(void)
 {
     dt_pairs *pairs = dt_pairs_open(in("a.lmdb"), &error);
+    static const size_t steps[] = {1, 7, 11, 13};
+    struct reading reading[THREADS];
     pthread_t thread[THREADS];
     size_t bad = 0;
-    for (int i = 0; i < THREADS; i++)
-        pthread_create(&thread[i], NULL, read_all, pairs);
+    for (int i = 0; i < THREADS; i++) {
+        reading[i] = (struct reading){pairs, steps[i % 4]};
+        pthread_create(&thread[i], NULL, read_all, &reading[i]);
+    }
     for (int i = 0; i < THREADS; i++) {
         void *result;
         pthread_join(thread[i], &result);
@@ -557,7 +585,9 @@ int main(void)
     layout();
     refused_pairs();
     refused_stores();
+    refused_meta();
     damaged_records();
+    holes();
     shards();
     existing_target();
     killed();

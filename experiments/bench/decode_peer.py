@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The Python side of the image benchmark: JPEG to a normalised 224x224 array with Pillow, on one core.
 
-    decode_peer.py make FOLDER [--photos DIR]      writes 64 JPEG files of 500x375 into FOLDER
-    decode_peer.py run FOLDER [--seconds 4] ...    prints images per second
+    decode_peer.py make FOLDER [--photos DIR]    writes 64 JPEG files of 500x375 into FOLDER
+    decode_peer.py run FOLDER [--scale 0.9 1]    prints images per second
 
 `run` does what a torchvision pipeline on Pillow does: open, convert to RGB, RandomResizedCrop (bicubic),
 horizontal flip, ToTensor, Normalize. Where torchvision is installed its own classes do it; otherwise the same
@@ -45,27 +45,29 @@ def texture(rng, height, width):
     return rgb + rng.normal(0, 2.5, rgb.shape)
 
 
-def make(folder, photos, count, seed):
+def make(folder, photos, count, seed, width, height):
     rng = np.random.default_rng(seed)
     os.makedirs(folder, exist_ok=True)
-    sources = [Image.open(p).convert("RGB") for p in sorted(glob.glob(os.path.join(photos, "photo_*4*.jpg")))]
+    names = sorted(glob.glob(os.path.join(photos, "photo_*4*.jpg")))
+    sources = [Image.open(name).convert("RGB") for name in names]
     total = 0
     for i in range(count):
         if sources and i % 2:
             source = sources[(i // 2) % len(sources)]
             w = int(source.width * rng.uniform(0.6, 0.95))
-            h = min(source.height, w * 3 // 4)
+            h = min(source.height, w * height // width)
             x, y = rng.integers(0, source.width - w + 1), rng.integers(0, source.height - h + 1)
-            view = source.crop((x, y, x + w, y + h)).resize((500, 375), Image.BICUBIC)
-            rgb = np.asarray(view, np.float32) + 0.12 * (texture(rng, 375, 500) - 118)
+            view = source.crop((x, y, x + w, y + h)).resize((width, height), Image.BICUBIC)
+            rgb = np.asarray(view, np.float32) + 0.12 * (texture(rng, height, width) - 118)
             rgb += rng.normal(0, 3, rgb.shape)
         else:
-            rgb = texture(rng, 375, 500)
+            rgb = texture(rng, height, width)
         path = os.path.join(folder, f"{i:03d}.jpg")
         quality = int(rng.integers(85, 91))
         Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8)).save(path, quality=quality, subsampling=2)
         total += os.path.getsize(path)
-    print(f"{count} files of 500x375, 4:2:0, quality 85..90, {total / count / 1000:.1f} kB on average")
+    print(f"{count} files of {width}x{height}, 4:2:0, quality 85..90, "
+          f"{total / count / 1000:.1f} kB on average")
 
 
 def crop_box(width, height, scale, ratio=(3 / 4, 4 / 3)):
@@ -108,8 +110,8 @@ def pipeline(size, scale):
         return "Pillow and numpy", lambda data: transform_pillow(data, size, scale)
     torch.set_num_threads(1)
     bicubic = T.InterpolationMode.BICUBIC
-    chain = T.Compose([T.RandomResizedCrop(size, scale=scale, interpolation=bicubic), T.RandomHorizontalFlip(),
-                       T.ToTensor(), T.Normalize(MEAN.tolist(), STD.tolist())])
+    chain = T.Compose([T.RandomResizedCrop(size, scale=scale, interpolation=bicubic),
+                       T.RandomHorizontalFlip(), T.ToTensor(), T.Normalize(MEAN.tolist(), STD.tolist())])
     return "Pillow and torchvision", lambda data: chain(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
@@ -127,11 +129,14 @@ def measure(run, files, seconds):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("make", "run"))
     parser.add_argument("folder")
     parser.add_argument("--photos", default="tests/golden/image", help="folder of photo_*.jpg to build upon")
     parser.add_argument("--count", type=int, default=64)
+    parser.add_argument("--width", type=int, default=500)
+    parser.add_argument("--height", type=int, default=375)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--scale", type=float, nargs=2, default=(0.08, 1.0), help="range of the crop's area")
@@ -140,7 +145,8 @@ def main():
     parser.add_argument("--library", help="a program that measures Duet on the same folder")
     options = parser.parse_args()
     if options.action == "make":
-        return make(options.folder, options.photos, options.count, options.seed)
+        return make(options.folder, options.photos, options.count, options.seed, options.width,
+                    options.height)
     paths = sorted(glob.glob(os.path.join(options.folder, "*.jpg")))
     if not paths:
         sys.exit(f"{options.folder}: no .jpg files; write some with: decode_peer.py make {options.folder}")
@@ -149,9 +155,10 @@ def main():
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     name, run = pipeline(options.size, tuple(options.scale))
+    average = sum(map(len, files)) / len(files) / 1000
     print(f"{name}: Pillow {Image.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}, "
-          f"numpy {np.__version__}, one core, {len(files)} files, {sum(map(len, files)) / len(files) / 1000:.1f} kB, "
-          f"crop area {options.scale[0]:g}..{options.scale[1]:g}, to {options.size}x{options.size}")
+          f"numpy {np.__version__}, one core, {len(files)} files, {average:.1f} kB on average, crop area "
+          f"{options.scale[0]:g}..{options.scale[1]:g}, to {options.size}x{options.size}")
     ours, theirs = [], []
     for _ in range(options.rounds):
         theirs.append(measure(run, files, options.seconds))

@@ -13,25 +13,23 @@
 
 extern const dt_kernel dt_cpu_conv[];
 
-typedef dt_onednn_sizes sizes; /* dt_onednn_sizes is the forward convolution, whichever of the three a node computes */
-
 typedef struct convolution {
     dt_onednn_kind kind;
-    sizes sizes;
+    dt_onednn_sizes sizes;
     dt_onednn_conv *library; /* NULL: by patches */
     int64_t chunk;           /* patches: images at a time */
 } convolution;
 
 /* ---- Patches: windows that do not overlap, each a row [kh, kw, in] of a matrix ---- */
 
-static int64_t row_width(const sizes *s)
+static int64_t row_width(const dt_onednn_sizes *s)
 {
     return s->kernel[0] * s->kernel[1] * s->in;
 }
 
 /* Whether the windows touch nothing outside the image and each pixel at most once, and the library is slower: it wants
  * channels by the 16, and what pays here is that a patch is a few long stretches of memory. */
-static bool by_patches(dt_onednn_kind kind, const sizes *s)
+static bool by_patches(dt_onednn_kind kind, const dt_onednn_sizes *s)
 {
     for (int i = 0; i < 2; i++)
         if (s->kernel[i] > s->stride[i] || s->padding[i] || (s->dilation[i] > 1 && s->kernel[i] > 1))
@@ -41,7 +39,7 @@ static bool by_patches(dt_onednn_kind kind, const sizes *s)
 }
 
 /* rows [images * y_height * y_width, kh * kw * in] from x [images, height, width, in]. */
-static void gather(const sizes *s, const float *x, float *rows, int64_t images)
+static void gather(const dt_onednn_sizes *s, const float *x, float *rows, int64_t images)
 {
     const int64_t stretch = s->kernel[1] * s->in, width = row_width(s);
 #pragma omp parallel for schedule(static)
@@ -57,7 +55,7 @@ static void gather(const sizes *s, const float *x, float *rows, int64_t images)
 }
 
 /* The adjoint: x from rows, with zeros in the pixels that no window covers. */
-static void scatter(const sizes *s, const float *rows, float *x, int64_t images)
+static void scatter(const dt_onednn_sizes *s, const float *rows, float *x, int64_t images)
 {
     const int64_t stretch = s->kernel[1] * s->in, step = s->stride[1] * s->in, width = row_width(s);
     const int64_t line_width = s->width * s->in;
@@ -79,7 +77,7 @@ static void scatter(const sizes *s, const float *rows, float *x, int64_t images)
 }
 
 /* The weight [out, in, kh, kw] as rows [out, kh, kw, in], or the other way. */
-static void permute_weight(const sizes *s, float *weight, float *rows, bool to_rows)
+static void permute_weight(const dt_onednn_sizes *s, float *weight, float *rows, bool to_rows)
 {
     const int64_t area = s->kernel[0] * s->kernel[1], width = row_width(s);
 #pragma omp parallel for schedule(static) if (s->out * width > 1 << 14)
@@ -96,7 +94,7 @@ static void permute_weight(const sizes *s, float *weight, float *rows, bool to_r
 
 static bool run_patches(const convolution *c, float *x, float *weight, float *y, float *workspace)
 {
-    const sizes *s = &c->sizes;
+    const dt_onednn_sizes *s = &c->sizes;
     const int64_t width = row_width(s), windows = s->y_height * s->y_width;
     float *weight_rows = workspace + (c->chunk * windows * width + 15) / 16 * 16, *rows = workspace;
     bool good = true;
@@ -124,7 +122,7 @@ static bool run_patches(const convolution *c, float *x, float *weight, float *y,
 /* Images whose rows are about 16 MiB together; then the workspace, in bytes. */
 static size_t plan_patches(convolution *c)
 {
-    const sizes *s = &c->sizes;
+    const dt_onednn_sizes *s = &c->sizes;
     const int64_t each = s->y_height * s->y_width * row_width(s), most = (16 << 20) / (int64_t)sizeof(float);
     c->chunk = each < most ? most / each : 1;
     if (c->chunk > s->batch)
@@ -134,9 +132,9 @@ static size_t plan_patches(convolution *c)
 
 /* ---- The kernels ---- */
 
-static sizes sizes_of(const dt_shape *x, const dt_shape *weight, const dt_shape *y, const dt_conv_form *f)
+static dt_onednn_sizes sizes_of(const dt_shape *x, const dt_shape *weight, const dt_shape *y, const dt_conv_form *f)
 {
-    sizes s = {.batch = x->dim[0], .height = x->dim[1], .width = x->dim[2], .in = x->dim[3], .y_height = y->dim[1],
+    dt_onednn_sizes s = {.batch = x->dim[0], .height = x->dim[1], .width = x->dim[2], .in = x->dim[3], .y_height = y->dim[1],
                .y_width = y->dim[2], .out = y->dim[3], .groups = f->groups};
     for (int i = 0; i < 2; i++) {
         s.kernel[i] = weight->dim[2 + i];

@@ -43,6 +43,13 @@ static inline void *dt_scratch_mine(const dt_call *call)
     return (char *)call->workspace + ((const dt_scratch *)call->state)->slice * (size_t)omp_get_thread_num();
 }
 
+/* What all threads share: whatever prepare added to the workspace after dt_scratch_ask, aligned to 64 bytes. */
+static inline void *dt_scratch_shared(const dt_call *call)
+{
+    const dt_scratch *scratch = call->state;
+    return (char *)call->workspace + scratch->slice * (size_t)scratch->threads;
+}
+
 /* For release: free. */
 
 #endif

@@ -97,16 +97,24 @@ static inline __attribute__((always_inline)) void dt_panel(int vecs, int64_t m, 
     }
 }
 
-/* The last columns, fewer than a vector. */
+/* The last columns, fewer than a vector: in a copy of b that is filled up with zeros. */
 static void dt_edge(int64_t m, int64_t n, int64_t k, dt_operands o, bool add, float *c, int64_t ldc)
 {
-    for (int64_t i = 0; i < m; i++) {
-        float sum[DT_VEC] = {0};
-        for (int64_t p = 0; p < k; p++)
-            for (int64_t j = 0; j < n; j++)
-                sum[j] += o.a[i * o.row + p * o.column] * o.b[p * o.ldb + j];
-        for (int64_t j = 0; j < n; j++)
-            c[i * ldc + j] = add ? c[i * ldc + j] + sum[j] : sum[j];
+    enum { ROWS = 2 * DT_TILE_ROWS };
+    float b[DT_TILE_DEPTH * DT_VEC], sum[ROWS * DT_VEC];
+    for (int64_t p = 0; p < k; p++)
+        for (int64_t j = 0; j < DT_VEC; j++)
+            b[p * DT_VEC + j] = j < n ? o.b[p * o.ldb + j] : 0;
+    o.b = b;
+    o.ldb = DT_VEC;
+    for (int64_t from = 0; from < m; from += ROWS, o.a += ROWS * o.row) {
+        int64_t rows = m - from < ROWS ? m - from : ROWS;
+        dt_panel(1, rows, k, o, false, sum, DT_VEC);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < n; j++) {
+                float *to = c + (from + i) * ldc + j;
+                *to = add ? *to + sum[i * DT_VEC + j] : sum[i * DT_VEC + j];
+            }
     }
 }
 

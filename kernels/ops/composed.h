@@ -21,6 +21,8 @@ static inline dt_tensor *dt_composed_gradient(const dt_node *node, dt_compositio
     for (int i = 0; i < primals; i++)
         point[i] = dt_alias(primal[i]);
     point[primals] = dt_alias(upstream);
+    if (node->graph->error) /* the aliases have no shapes then */
+        return point[primals];
     dt_tensor *y = f(node->attributes, point);
     dt_gradient_from(&y, &point[primals], 1, point, primals, first);
     int flowing = 0;

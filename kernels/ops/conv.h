@@ -18,7 +18,7 @@ typedef struct dt_conv_form {
 dt_tensor *dt_conv2d(dt_tensor *x, dt_tensor *weight, dt_tensor *bias, dt_conv_form form);
 
 /* x [n, h, w, in], weight [in, out / groups, kh, kw], bias [out] or NULL -> [n, h', w', out],
- * h' = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1. */
+ * h' = (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1, output_padding below the stride. */
 dt_tensor *dt_conv_transpose2d(dt_tensor *x, dt_tensor *weight, dt_tensor *bias, dt_conv_form form,
                                const int output_padding[2]);
 

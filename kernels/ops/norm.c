@@ -2,6 +2,7 @@
 
 #include "kernels/ops.h"
 #include "kernels/ops/composed.h"
+#include "kernels/params.h"
 
 /* x, gamma, beta of the compositions below: beta only moves y, so that a gradient node does without it. */
 enum { X, GAMMA, BETA };

@@ -1,0 +1,150 @@
+#include "eval/metrics.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "kernels/cpu/onednn.h"
+
+enum { BLOCK_SCORES = 4 << 20 }; /* floats of a block of scores: 16 MiB */
+
+struct dt_classification {
+    size_t classes, rows;
+    size_t *ranks; /* [classes]: rows with that rank */
+    size_t *support, *right;
+    size_t *confusion; /* [classes, classes] or NULL */
+};
+
+dt_classification *dt_classification_new(size_t classes, bool confusion, dt_error *error)
+{
+    size_t cells = 0;
+    if (!classes || classes > INT32_MAX ||
+        (confusion && __builtin_mul_overflow(classes, classes, &cells))) {
+        dt_fail(error, "cannot count %zu classes; expected 1 to %d", classes, INT32_MAX);
+        return NULL;
+    }
+    dt_classification *counts = calloc(1, sizeof *counts);
+    if (counts) {
+        counts->classes = classes;
+        counts->ranks = calloc(classes, sizeof *counts->ranks);
+        counts->support = calloc(classes, sizeof *counts->support);
+        counts->right = calloc(classes, sizeof *counts->right);
+        counts->confusion = confusion ? calloc(cells, sizeof *counts->confusion) : NULL;
+    }
+    if (!counts || !counts->ranks || !counts->support || !counts->right || (confusion && !counts->confusion)) {
+        dt_classification_free(counts);
+        dt_fail(error, "no memory to count %zu classes", classes);
+        return NULL;
+    }
+    return counts;
+}
+
+void dt_classification_free(dt_classification *counts)
+{
+    if (!counts)
+        return;
+    free(counts->ranks);
+    free(counts->support);
+    free(counts->right);
+    free(counts->confusion);
+    free(counts);
+}
+
+static bool add_row(dt_classification *counts, const float *scores, int32_t label, int32_t *predicted, dt_error *error)
+{
+    if (label < 0 || (size_t)label >= counts->classes)
+        return dt_fail(error, "row %zu has label %d; expected 0 to %zu", counts->rows, label, counts->classes - 1);
+    size_t best = 0, rank = 0;
+    for (size_t c = 0; c < counts->classes; c++) {
+        if (isnan(scores[c]))
+            return dt_fail(error, "the score of row %zu for class %zu is not a number; the model has diverged",
+                           counts->rows, c);
+        rank += scores[c] > scores[label];
+        if (scores[c] > scores[best])
+            best = c;
+    }
+    counts->rows++;
+    counts->ranks[rank]++;
+    counts->support[label]++;
+    counts->right[label] += best == (size_t)label;
+    if (counts->confusion)
+        counts->confusion[(size_t)label * counts->classes + best]++;
+    *predicted = (int32_t)best;
+    return true;
+}
+
+bool dt_classification_add(dt_classification *counts, const float *scores, size_t rows, const int32_t *labels,
+                           int32_t *predictions, dt_error *error)
+{
+    for (size_t i = 0; i < rows; i++) {
+        int32_t predicted;
+        if (!add_row(counts, scores + i * counts->classes, labels[i], &predicted, error))
+            return false;
+        if (predictions)
+            predictions[i] = predicted;
+    }
+    return true;
+}
+
+bool dt_classification_add_embeddings(dt_classification *counts, const float *embeddings, size_t rows,
+                                      const float *weights, size_t dim, const int32_t *labels, int32_t *predictions,
+                                      dt_error *error)
+{
+    size_t block = BLOCK_SCORES / counts->classes + 1;
+    if (block > rows)
+        block = rows;
+    float *scores = malloc((block ? block : 1) * counts->classes * sizeof *scores);
+    bool good = scores || dt_fail(error, "no memory for the scores of %zu classes", counts->classes);
+    for (size_t at = 0; good && at < rows; at += block) {
+        size_t part = rows - at < block ? rows - at : block;
+        good = dt_sgemm(false, true, (int64_t)part, (int64_t)counts->classes, (int64_t)dim, 1, embeddings + at * dim,
+                        (int64_t)dim, weights, (int64_t)dim, 0, scores, (int64_t)counts->classes) ||
+               dt_fail(error, "cannot multiply %zu embeddings of width %zu with %zu classes", part, dim,
+                       counts->classes);
+        good = good && dt_classification_add(counts, scores, part, labels + at, predictions ? predictions + at : NULL,
+                                             error);
+    }
+    free(scores);
+    return good;
+}
+
+size_t dt_classification_rows(const dt_classification *counts)
+{
+    return counts->rows;
+}
+
+double dt_classification_top(const dt_classification *counts, size_t k)
+{
+    size_t found = 0;
+    for (size_t rank = 0; rank < k && rank < counts->classes; rank++)
+        found += counts->ranks[rank];
+    return counts->rows ? (double)found / (double)counts->rows : 0;
+}
+
+double dt_classification_mean_recall(const dt_classification *counts, size_t *seen)
+{
+    double sum = 0;
+    size_t classes = 0;
+    for (size_t c = 0; c < counts->classes; c++)
+        if (counts->support[c]) {
+            sum += (double)counts->right[c] / (double)counts->support[c];
+            classes++;
+        }
+    if (seen)
+        *seen = classes;
+    return classes ? sum / (double)classes : 0;
+}
+
+const size_t *dt_classification_support(const dt_classification *counts)
+{
+    return counts->support;
+}
+
+const size_t *dt_classification_right(const dt_classification *counts)
+{
+    return counts->right;
+}
+
+const size_t *dt_classification_confusion(const dt_classification *counts)
+{
+    return counts->confusion;
+}

@@ -1,0 +1,28 @@
+/* Checkpoints of a training run: RUN/checkpoints/step-N.safetensors with parameters, buffers, the optimizer's state and the
+ * run's counters. Data order, augmentation and dropout are functions of the step, so this is all that there is. */
+#ifndef DUET_EXPERIMENTS_CHECKPOINT_H
+#define DUET_EXPERIMENTS_CHECKPOINT_H
+
+#include "eval/model.h"
+#include "kernels/optimizer.h"
+
+/* Beside the tensors: how many steps the run has in all (settled early in a run that is limited in time). */
+typedef struct dt_run_state {
+    uint64_t step;        /* done */
+    int64_t total_steps;
+    bool settled;         /* total_steps will not change any more */
+    double seconds;       /* of training so far */
+} dt_run_state;
+
+/* Writes the checkpoint of state->step atomically, then removes all but the newest `keep`. */
+bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *optimizer, const dt_run_state *state,
+                        int keep, dt_error *error);
+
+/* Restores from the newest checkpoint. *found is false, and nothing changes, where there is none. */
+bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optimizer, dt_run_state *state, bool *found,
+                           dt_error *error);
+
+/* Removes all checkpoints. */
+bool dt_checkpoint_clear(const char *run, dt_error *error);
+
+#endif

@@ -1,0 +1,388 @@
+/* `duet pretrain`: contrastive training of two towers, from a configuration to a finished run, through interruptions. */
+#include "experiments/commands.h"
+
+#include "data/bpe_train.h"
+#include "data/file.h"
+#include "data/loader.h"
+#include "eval/model_file.h"
+#include "experiments/checkpoint.h"
+#include "experiments/evaluation.h"
+#include "experiments/log.h"
+#include "experiments/options.h"
+#include "experiments/trainer.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { PATH = 4096, TIMED_FROM = 5, SETTLED_AT = 40 };
+
+typedef struct run {
+    const char *folder;
+    dt_train_config config;
+    dt_pairs *pairs;
+    dt_model *model;
+    dt_trainer *trainer;
+    dt_loader *loader;
+    dt_logger *log;
+    dt_run_state state;
+    dt_evaluation *evaluation;
+    int signals;         /* a descriptor that tells of SIGINT and SIGTERM */
+    double started;      /* when this process began to train, less the seconds of earlier ones */
+    double timed;        /* when step TIMED_FROM was done */
+    double last, waited; /* at the last line of the log */
+    int64_t last_step;
+} run;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* PATH of a file in the run's folder. */
+static const char *in_run(const run *r, const char *name, char room[PATH])
+{
+    snprintf(room, PATH, "%s/%s", r->folder, name);
+    return room;
+}
+
+/* ---- Preparing ---- */
+
+/* The first place where two configurations differ, as a dotted path. False: they are equal. */
+static bool difference(const json_t *a, const json_t *b, char *path, size_t size)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(a) || !json_is_object(b))
+        return !json_equal((json_t *)a, (json_t *)b);
+    size_t used = strlen(path);
+    for (int turn = 0; turn < 2; turn++) {
+        json_object_foreach((json_t *)(turn ? b : a), key, value)
+        {
+            snprintf(path + used, size - used, "%s%s", used ? "." : "", key);
+            json_t *other = json_object_get(turn ? a : b, key);
+            if (!other || difference(value, other, path, size))
+                return true;
+            path[used] = 0;
+        }
+    }
+    return false;
+}
+
+/* Writes config.json, or finds that the run goes on with the same. */
+static bool settle_config(run *r, bool restart, dt_error *error)
+{
+    char path[PATH], where[256] = "";
+    in_run(r, "config.json", path);
+    if (!dt_make_directories(r->folder, error))
+        return false;
+    if (!restart && dt_file_exists(path)) {
+        json_t *old = dt_json_load(path, error);
+        bool differs = old && difference(old, r->config.json, where, sizeof where);
+        bool good = old && !differs;
+        if (differs)
+            dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another "
+                           "--out, or begin anew with --restart", r->folder, where);
+        json_decref(old);
+        return good;
+    }
+    return dt_checkpoint_clear(r->folder, error) && dt_json_write(path, r->config.json, error);
+}
+
+static bool open_pairs(run *r, dt_error *error)
+{
+    const char *paths[256];
+    size_t count = 0;
+    if (json_is_string(r->config.train))
+        paths[count++] = json_string_value(r->config.train);
+    for (size_t i = 0; i < json_array_size(r->config.train); i++) {
+        if (count == 256 || !json_is_string(json_array_get(r->config.train, i)))
+            return dt_fail(error, "data.train: expected at most 256 paths");
+        paths[count++] = json_string_value(json_array_get(r->config.train, i));
+    }
+    r->pairs = dt_pairs_open_list(paths, count, error);
+    return r->pairs != NULL;
+}
+
+/* A vocabulary learned from all captions of the training data. */
+static dt_tokenizer *learn_tokenizer(const run *r, dt_error *error)
+{
+    int merges = 0;
+    const dt_json_field fields[] = {{"merges", DT_JSON_INT, &merges, .required = true, .least = 0, .most = 1048000}};
+    if (!dt_json_read(r->config.tokenizer, "config", "tokenizer", fields, 1, error))
+        return NULL;
+    dt_bpe_trainer *trainer = dt_bpe_trainer_new(error);
+    bool good = trainer != NULL;
+    dt_pair pair;
+    for (uint64_t i = 0; good && i < dt_pairs_count(r->pairs); i++) {
+        good = dt_pairs_get(r->pairs, i, &pair, error);
+        for (size_t k = 0; good && k < pair.caption_count; k++) {
+            size_t length;
+            const char *text = dt_pair_caption(&pair, k, &length);
+            good = dt_bpe_trainer_add(trainer, text, length, error) || dt_fail_prefix(error, "pair %llu", (unsigned long long)i);
+        }
+    }
+    for (size_t c = 0; good && r->config.class_caption && c < dt_pairs_class_count(r->pairs); c++) {
+        const char *name = dt_pairs_class_name(r->pairs, c);
+        good = dt_bpe_trainer_add(trainer, name, strlen(name), error);
+    }
+    if (good && r->config.class_caption)
+        good = dt_bpe_trainer_add(trainer, r->config.class_caption, strlen(r->config.class_caption), error);
+    dt_tokenizer *tokenizer = good ? dt_bpe_trainer_finish(trainer, merges, error) : NULL;
+    dt_bpe_trainer_free(trainer);
+    return tokenizer;
+}
+
+/* The run's own tokenizer.json if it is there, else the one that the configuration asks for, kept with the run. */
+static dt_tokenizer *get_tokenizer(const run *r, dt_error *error)
+{
+    char path[PATH];
+    if (dt_file_exists(in_run(r, "tokenizer.json", path)) && r->state.step > 0)
+        return dt_tokenizer_load(path, error);
+    dt_tokenizer *tokenizer = json_is_string(r->config.tokenizer)
+                                  ? dt_tokenizer_load(json_string_value(r->config.tokenizer), error)
+                                  : learn_tokenizer(r, error);
+    if (tokenizer && !dt_tokenizer_save(tokenizer, path, error)) {
+        dt_tokenizer_free(tokenizer);
+        return NULL;
+    }
+    return tokenizer;
+}
+
+static bool open_loader(run *r, dt_error *error)
+{
+    dt_loader_options o = {.pairs = r->pairs, .tokenizer = r->model->tokenizer,
+                           .context = r->model->config.text.context_length, .class_caption = r->config.class_caption,
+                           .batch_size = r->config.batch_size, .drop_last = true, .shuffle = true,
+                           .weighted = r->config.weighted && dt_pairs_weighted(r->pairs),
+                           .seed = (uint64_t)r->config.seed, .batch = r->state.step, .threads = r->config.threads,
+                           .cache_bytes = r->config.cache_bytes};
+    if ((uint64_t)o.batch_size > dt_pairs_count(r->pairs))
+        return dt_fail(error, "batch_size is %d, but there are only %llu pairs", o.batch_size,
+                       (unsigned long long)dt_pairs_count(r->pairs));
+    return dt_train_transform(&r->config, &r->model->preprocess, &o.transform, error) &&
+           (r->loader = dt_loader_open(&o, error)) != NULL;
+}
+
+static bool open_log(run *r, bool resumed, bool quiet, dt_error *error)
+{
+    char path[PATH];
+    dt_log_options o = {.path = in_run(r, "log.jsonl", path), .resume = resumed, .resume_step = (int64_t)r->state.step,
+                        .steps = r->state.total_steps, .quiet = quiet};
+    return (r->log = dt_log_open(&o, error)) != NULL;
+}
+
+static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
+{
+    const dt_train_config *c = &r->config;
+    uint64_t step = 0;
+    char path[PATH];
+    bool found = false;
+    if (!settle_config(r, restart, error) || !open_pairs(r, error))
+        return false;
+    if (dt_run_checkpoint(r->folder, path, sizeof path, &step))
+        r->state.step = step;
+    dt_tokenizer *tokenizer = get_tokenizer(r, error);
+    if (!tokenizer || !(r->model = dt_model_new(c->model, tokenizer, (uint64_t)c->seed, error)))
+        return false;
+    dt_trainer_options o = {.batch_size = c->batch_size, .chunk_size = c->chunk_size, .loss = c->loss,
+                            .optimizer = c->optimizer, .max_logit_scale = c->max_logit_scale,
+                            .seed = (uint64_t)c->seed};
+    r->state = (dt_run_state){.total_steps = c->steps, .settled = c->minutes <= 0};
+    r->trainer = dt_trainer_new(r->model, dt_cpu(), &o, error);
+    if (!r->trainer ||
+        !dt_checkpoint_restore(r->folder, r->model, dt_trainer_optimizer(r->trainer), &r->state, &found, error))
+        return false;
+    r->evaluation = dt_evaluation_new(r->model, c->evaluate, r->folder, error);
+    return r->evaluation && open_loader(r, error) && open_log(r, found, quiet, error);
+}
+
+static void close_run(run *r)
+{
+    dt_loader_close(r->loader);
+    dt_evaluation_free(r->evaluation);
+    dt_trainer_free(r->trainer);
+    dt_model_free(r->model);
+    dt_pairs_close(r->pairs);
+    dt_log_close(r->log);
+    dt_train_config_free(&r->config);
+    if (r->signals > 0)
+        close(r->signals);
+}
+
+/* ---- Training ---- */
+
+static double learning_rate(const run *r)
+{
+    double warmup = r->config.warmup < 1 ? r->config.warmup * (double)r->state.total_steps : r->config.warmup;
+    return dt_learning_rate(r->config.schedule, r->config.learning_rate, r->state.step, (uint64_t)(warmup + 0.5),
+                            (uint64_t)r->state.total_steps);
+}
+
+/* A run limited in time takes the pace of its first steps and cuts the number of steps once, so that the schedule ends in
+ * time and everything after is a function of the step again. */
+static void settle_steps(run *r)
+{
+    int64_t step = (int64_t)r->state.step;
+    if (step == TIMED_FROM)
+        r->timed = now();
+    if (r->state.settled || step < SETTLED_AT)
+        return;
+    double pace = (now() - r->timed) / (SETTLED_AT - TIMED_FROM), left = 60 * r->config.minutes - (now() - r->started);
+    int64_t fits = step + (int64_t)(0.97 * left / pace);
+    r->state.settled = true;
+    if (fits < r->state.total_steps) {
+        r->state.total_steps = fits > step ? fits : step;
+        dt_log_say(r->log, "%g minutes allow %lld steps instead of %lld (%.0f ms a step)", r->config.minutes,
+                   (long long)r->state.total_steps, (long long)r->config.steps, 1e3 * pace);
+    }
+}
+
+static bool log_step(run *r, const dt_step_result *result, double rate, dt_error *error)
+{
+    int64_t step = (int64_t)r->state.step;
+    if (step % r->config.log_every && step != r->state.total_steps)
+        return true;
+    double time = now(), waited = dt_loader_get_stats(r->loader).waited;
+    double span = time - r->last > 1e-9 ? time - r->last : 1e-9;
+    const dt_log_value values[] = {{"lr", rate}, {"grad_norm", result->grad_norm},
+                                   {"temperature", exp(-result->logit_scale)}};
+    dt_log_step line = {.step = step, .loss = result->loss, .values = values, .value_count = 3,
+                        .pairs_per_second = (double)(step - r->last_step) * r->config.batch_size / span,
+                        .waiting = (waited - r->waited) / span};
+    r->last = time;
+    r->waited = waited;
+    r->last_step = step;
+    return dt_log_add(r->log, &line, error);
+}
+
+static bool save(run *r, dt_error *error)
+{
+    r->state.seconds = now() - r->started;
+    return dt_checkpoint_save(r->folder, r->model, dt_trainer_optimizer(r->trainer), &r->state,
+                              r->config.keep_checkpoints, error);
+}
+
+static bool interrupted(const run *r)
+{
+    struct signalfd_siginfo info;
+    return read(r->signals, &info, sizeof info) == sizeof info;
+}
+
+static bool one_step(run *r, dt_error *error)
+{
+    dt_batch batch;
+    dt_step_result result;
+    double rate = learning_rate(r);
+    if (!dt_loader_next(r->loader, &batch, error) ||
+        !dt_trainer_step(r->trainer, batch.images, batch.tokens, (float)rate, &result, error))
+        return dt_fail_prefix(error, "step %llu", (unsigned long long)r->state.step + 1);
+    r->state.step++;
+    settle_steps(r);
+    return log_step(r, &result, rate, error);
+}
+
+/* Trains to the end, or to a signal, after which *stopped is set and a checkpoint lies in the run. */
+static bool train(run *r, bool *stopped, dt_error *error)
+{
+    const dt_train_config *c = &r->config;
+    r->started = now() - r->state.seconds;
+    r->last = now();
+    r->last_step = (int64_t)r->state.step;
+    while ((int64_t)r->state.step < r->state.total_steps) {
+        if (!one_step(r, error))
+            return false;
+        int64_t step = (int64_t)r->state.step;
+        *stopped = interrupted(r);
+        if ((*stopped || step % c->checkpoint_every == 0 || step == r->state.total_steps) && !save(r, error))
+            return false;
+        if (*stopped)
+            return true;
+        if (c->evaluate_every && step % c->evaluate_every == 0 && step < r->state.total_steps &&
+            !dt_evaluation_run(r->evaluation, r->log, step, false, error))
+            return false;
+    }
+    return true;
+}
+
+static bool finish(run *r, dt_error *error)
+{
+    char path[PATH];
+    return dt_model_save(r->model, in_run(r, "model.safetensors", path), error) &&
+           dt_evaluation_run(r->evaluation, r->log, (int64_t)r->state.step, true, error) &&
+           dt_evaluation_report(r->evaluation, error);
+}
+
+static int pretrain(run *r, bool restart, bool quiet)
+{
+    dt_error error;
+    bool stopped = false;
+    char path[PATH];
+    bool good = prepare(r, restart, quiet, &error);
+    if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
+        dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
+                   (long long)r->state.total_steps);
+    good = good && train(r, &stopped, &error);
+    if (good && stopped)
+        dt_log_say(r->log, "stopped after step %llu; the same command goes on from there",
+                   (unsigned long long)r->state.step);
+    else if (good)
+        good = finish(r, &error);
+    if (!good)
+        fprintf(stderr, "duet pretrain: %s\n", error.message);
+    else if (!stopped)
+        dt_log_say(r->log, "done: %s, %s/report.html", in_run(r, "model.safetensors", path), r->folder);
+    return good ? stopped ? 130 : DT_EXIT_GOOD : DT_EXIT_FAILURE;
+}
+
+/* "runs/NAME" for a configuration NAME.json. */
+static void default_folder(const char *config, char *folder, size_t size)
+{
+    const char *slash = strrchr(config, '/'), *name = slash ? slash + 1 : config, *dot = strrchr(name, '.');
+    snprintf(folder, size, "runs/%.*s", dot ? (int)(dot - name) : (int)strlen(name), name);
+}
+
+int dt_cmd_pretrain(int argc, char **argv)
+{
+    const char *out = NULL;
+    dt_strings set = {0};
+    bool restart = false, quiet = false;
+    const dt_option options[] = {
+        {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json)"},
+        {"set", 's', DT_STRINGS, &set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-3"},
+        {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
+    };
+    const dt_usage usage = {"duet pretrain", "CONFIG.json",
+                            "Trains an image tower and a text tower together on packed pairs. The folder of the run "
+                            "gets config.json, log.jsonl, checkpoints, model.safetensors and report.html. A run that was "
+                            "interrupted in any way goes on, to the same bits, when the command is given again.",
+                            options, sizeof options / sizeof *options, .least = 1, .most = 1};
+    char **arguments, folder[PATH];
+    int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
+    if (status >= 0)
+        return status;
+    run r = {.folder = out ? out : folder, .signals = -1};
+    default_folder(arguments[0], folder, sizeof folder);
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    sigprocmask(SIG_BLOCK, &signals, NULL); /* before any thread starts: all of them leave these to the descriptor */
+    r.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    dt_error error;
+    if (!dt_train_config_load(&r.config, arguments[0], set.items, set.count, &error)) {
+        fprintf(stderr, "duet pretrain: %s\n", error.message);
+        status = DT_EXIT_FAILURE;
+    } else {
+        status = pretrain(&r, restart, quiet);
+    }
+    close_run(&r);
+    return status;
+}

@@ -1,0 +1,259 @@
+#include "experiments/trainer.h"
+
+#include "losses/contrastive.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A graph with its plan and the handles to its ends. */
+typedef struct program {
+    dt_graph *graph;
+    dt_plan *plan;
+    dt_tensor *images, *tokens;          /* inputs of the towers */
+    dt_tensor *image, *text;             /* embeddings: results, or inputs of the loss */
+    dt_tensor *image_grad, *text_grad;   /* their gradients: results of the loss, or inputs of the way back */
+    dt_tensor *loss;
+} program;
+
+struct dt_trainer {
+    dt_model *model;
+    const dt_backend *backend;
+    dt_trainer_options options;
+    dt_optimizer *optimizer;
+    program whole;                  /* without chunks */
+    program encode, compare, back;  /* with chunks */
+    float *image, *text, *image_grad, *text_grad; /* [batch, dim], with chunks */
+    int scale;                      /* index of logit_scale */
+};
+
+static dt_scope root(dt_trainer *t, program *p)
+{
+    return (dt_scope){p->graph, t->model->params, ""};
+}
+
+static void record_towers(dt_trainer *t, program *p, int64_t n)
+{
+    const dt_clip_config *c = &t->model->config;
+    int64_t size = dt_clip_image_size(c);
+    p->images = dt_input(p->graph, "images", DT_F32, dt_dims(n, size, size, 3));
+    p->tokens = dt_input(p->graph, "tokens", DT_I32, dt_dims(n, c->text.context_length));
+    p->image = dt_clip_image(root(t, p), c, p->images, true);
+    p->text = dt_clip_text(root(t, p), c, p->tokens);
+}
+
+static void record_loss(dt_trainer *t, program *p)
+{
+    const dt_clip_config *c = &t->model->config;
+    dt_tensor *scale = dt_clip_logit_scale(root(t, p), c);
+    if (t->options.loss == DT_LOSS_INFONCE)
+        p->loss = dt_clip_loss(p->image, p->text, scale);
+    else
+        p->loss = dt_siglip_loss(p->image, p->text, scale, dt_clip_logit_bias(root(t, p), c));
+    dt_keep(p->loss);
+}
+
+static bool finish(dt_trainer *t, program *p, dt_error *error)
+{
+    p->plan = dt_plan_new(p->graph, t->backend, NULL);
+    return p->plan || dt_fail(error, "%s", dt_graph_error(p->graph));
+}
+
+static bool start(program *p, dt_error *error)
+{
+    p->graph = dt_graph_new();
+    return p->graph || dt_fail(error, "out of memory");
+}
+
+static bool plan_whole(dt_trainer *t, dt_error *error)
+{
+    program *p = &t->whole;
+    if (!start(p, error))
+        return false;
+    record_towers(t, p, t->options.batch_size);
+    record_loss(t, p);
+    dt_store_gradients(p->loss, false);
+    return finish(t, p, error);
+}
+
+static bool plan_encode(dt_trainer *t, dt_error *error)
+{
+    program *p = &t->encode;
+    if (!start(p, error))
+        return false;
+    record_towers(t, p, t->options.chunk_size);
+    dt_keep(p->image);
+    dt_keep(p->text);
+    return finish(t, p, error);
+}
+
+static bool plan_compare(dt_trainer *t, dt_error *error)
+{
+    program *p = &t->compare;
+    if (!start(p, error))
+        return false;
+    dt_shape shape = dt_dims(t->options.batch_size, t->model->config.embed_dim);
+    p->image = dt_input(p->graph, "image embeddings", DT_F32, shape);
+    p->text = dt_input(p->graph, "text embeddings", DT_F32, shape);
+    record_loss(t, p);
+    dt_store_gradients(p->loss, false); /* of temperature and bias */
+    dt_tensor *gradient[2];
+    dt_gradient(p->loss, (dt_tensor *[]){p->image, p->text}, 2, gradient);
+    p->image_grad = dt_keep(gradient[0]);
+    p->text_grad = dt_keep(gradient[1]);
+    return finish(t, p, error);
+}
+
+static bool plan_back(dt_trainer *t, dt_error *error)
+{
+    program *p = &t->back;
+    if (!start(p, error))
+        return false;
+    record_towers(t, p, t->options.chunk_size);
+    dt_shape shape = dt_dims(t->options.chunk_size, t->model->config.embed_dim);
+    p->image_grad = dt_input(p->graph, "image gradients", DT_F32, shape);
+    p->text_grad = dt_input(p->graph, "text gradients", DT_F32, shape);
+    dt_store_gradients_from((dt_tensor *[]){p->image, p->text}, (dt_tensor *[]){p->image_grad, p->text_grad}, 2, true);
+    return finish(t, p, error);
+}
+
+static bool plan_chunks(dt_trainer *t, dt_error *error)
+{
+    size_t count = (size_t)t->options.batch_size * (size_t)t->model->config.embed_dim;
+    if (dt_clip_mixes_batch(&t->model->config))
+        return dt_fail(error, "chunk_size: batch norm looks at the whole batch, which chunks would change; "
+                              "use a ViT tower, or chunk_size 0");
+    t->image = calloc(count, sizeof(float));
+    t->text = calloc(count, sizeof(float));
+    t->image_grad = calloc(count, sizeof(float));
+    t->text_grad = calloc(count, sizeof(float));
+    if (!t->image || !t->text || !t->image_grad || !t->text_grad)
+        return dt_fail(error, "no memory for the embeddings of a batch");
+    return plan_encode(t, error) && plan_compare(t, error) && plan_back(t, error);
+}
+
+dt_trainer *dt_trainer_new(dt_model *model, const dt_backend *backend, const dt_trainer_options *options,
+                           dt_error *error)
+{
+    dt_trainer *t = calloc(1, sizeof *t);
+    if (!t) {
+        dt_fail(error, "out of memory");
+        return NULL;
+    }
+    *t = (dt_trainer){.model = model, .backend = backend, .options = *options,
+                      .scale = dt_params_find(model->params, "logit_scale")};
+    bool good = options->loss == DT_LOSS_INFONCE || model->config.has_logit_bias ||
+                dt_fail(error, "the sigmoid loss needs a model with init_logit_bias");
+    good = good && ((t->optimizer = dt_optimizer_new(&options->optimizer, model->params, backend)) ||
+                    dt_fail(error, "no memory for the optimizer"));
+    good = good && (options->chunk_size ? plan_chunks(t, error) : plan_whole(t, error));
+    if (!good) {
+        dt_trainer_free(t);
+        return NULL;
+    }
+    return t;
+}
+
+static void free_program(program *p)
+{
+    dt_plan_free(p->plan);
+    dt_graph_free(p->graph);
+}
+
+void dt_trainer_free(dt_trainer *t)
+{
+    if (!t)
+        return;
+    free_program(&t->whole);
+    free_program(&t->encode);
+    free_program(&t->compare);
+    free_program(&t->back);
+    dt_optimizer_free(t->optimizer);
+    free(t->image);
+    free(t->text);
+    free(t->image_grad);
+    free(t->text_grad);
+    free(t);
+}
+
+static bool run(dt_trainer *t, program *p, uint64_t chunk, dt_error *error)
+{
+    uint64_t step = dt_optimizer_steps(t->optimizer);
+    const char *message = dt_plan_run(p->plan, t->options.seed + chunk * 0x9E3779B97F4A7C15u, (uint32_t)step);
+    return !message || dt_fail(error, "%s", message);
+}
+
+static bool run_whole(dt_trainer *t, const float *images, const int32_t *tokens, float *loss, dt_error *error)
+{
+    program *p = &t->whole;
+    dt_plan_write(p->plan, p->images, images);
+    dt_plan_write(p->plan, p->tokens, tokens);
+    return run(t, p, 0, error) && (dt_plan_read(p->plan, p->loss, loss), true);
+}
+
+static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens, float *loss, dt_error *error)
+{
+    const dt_clip_config *c = &t->model->config;
+    size_t chunk = (size_t)t->options.chunk_size, chunks = (size_t)t->options.batch_size / chunk;
+    size_t size = (size_t)dt_clip_image_size(c), image = chunk * size * size * 3;
+    size_t text = chunk * (size_t)c->text.context_length, embedding = chunk * (size_t)c->embed_dim;
+    for (size_t k = 0; k < chunks; k++) {
+        program *p = &t->encode;
+        dt_plan_write(p->plan, p->images, images + k * image);
+        dt_plan_write(p->plan, p->tokens, tokens + k * text);
+        if (!run(t, p, k, error))
+            return false;
+        dt_plan_read(p->plan, p->image, t->image + k * embedding);
+        dt_plan_read(p->plan, p->text, t->text + k * embedding);
+    }
+    program *p = &t->compare;
+    memset(dt_params_gradients(t->model->params), 0, sizeof(float) * dt_params_size(t->model->params));
+    dt_plan_write(p->plan, p->image, t->image);
+    dt_plan_write(p->plan, p->text, t->text);
+    if (!run(t, p, 0, error))
+        return false;
+    dt_plan_read(p->plan, p->loss, loss);
+    dt_plan_read(p->plan, p->image_grad, t->image_grad);
+    dt_plan_read(p->plan, p->text_grad, t->text_grad);
+    for (size_t k = 0; k < chunks; k++) {
+        p = &t->back;
+        dt_plan_write(p->plan, p->images, images + k * image);
+        dt_plan_write(p->plan, p->tokens, tokens + k * text);
+        dt_plan_write(p->plan, p->image_grad, t->image_grad + k * embedding);
+        dt_plan_write(p->plan, p->text_grad, t->text_grad + k * embedding);
+        if (!run(t, p, k, error))
+            return false;
+    }
+    return true;
+}
+
+bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, float learning_rate,
+                     dt_step_result *result, dt_error *error)
+{
+    float loss = NAN, *scale = dt_params_value(t->model->params, t->scale);
+    bool good = t->options.chunk_size ? run_chunks(t, images, tokens, &loss, error)
+                                      : run_whole(t, images, tokens, &loss, error);
+    if (!good)
+        return false;
+    if (!isfinite(loss))
+        return dt_fail(error, "the loss is %g; a lower learning rate or a longer warm-up may help", (double)loss);
+    result->loss = (double)loss;
+    result->grad_norm = dt_optimizer_step(t->optimizer, learning_rate);
+    if (!isfinite(result->grad_norm))
+        return dt_fail(error, "the norm of the gradients is %g; a lower learning rate or a longer warm-up may help",
+                       result->grad_norm);
+    float most = (float)t->options.max_logit_scale;
+    *scale = *scale < 0 ? 0 : *scale > most ? most : *scale;
+    result->logit_scale = (double)*scale;
+    return true;
+}
+
+dt_optimizer *dt_trainer_optimizer(dt_trainer *t)
+{
+    return t->optimizer;
+}
+
+dt_plan *dt_trainer_plan(dt_trainer *t)
+{
+    return t->options.chunk_size ? t->back.plan : t->whole.plan;
+}

@@ -1,0 +1,210 @@
+/* Attention against its definition in float64, stored references, differences of both orders. */
+#include "tests/op_golden.h"
+
+#include <omp.h>
+
+typedef struct row {
+    int64_t n, t, w;
+    int heads;
+    bool causal;
+    float size; /* of qkv; large: probabilities of almost 0 and 1 */
+} row;
+
+static dt_tensor *build(dt_tensor **x, const void *context)
+{
+    const row *r = context;
+    return dt_attention(x[0], r->heads, r->causal);
+}
+
+static dt_tensor *build_gradient(dt_tensor **x, const void *context)
+{
+    const row *r = context;
+    dt_tensor *y = dt_attention(x[0], r->heads, r->causal), *dx;
+    dt_gradient_from(&y, &x[1], 1, x, 1, &dx);
+    return dx;
+}
+
+static dt_tensor *build_layer(dt_tensor **x, const void *settings)
+{
+    dt_tensor *qkv = dt_linear(x[0], x[1], x[2]);
+    return dt_linear(dt_attention(qkv, op_setting(settings, "heads", 0, 0), op_setting(settings, "causal", 0, 0)), x[3],
+                     x[4]);
+}
+
+/* One query of one head: adds to dqkv, writes y. Pointers are to the head's first column of the sample. */
+static void reference_query(const row *r, const float *q, const float *dy, int64_t i, double *y, double *dq)
+{
+    int64_t d = r->w / r->heads, stride = 3 * r->w, seen = r->causal ? i + 1 : r->t;
+    double *p = malloc(sizeof *p * (size_t)seen), *dp = calloc((size_t)seen, sizeof *dp);
+    double most = -INFINITY, sum = 0, drop = 0, scale = 1 / sqrt((double)d);
+    for (int64_t j = 0; j < seen; j++) {
+        p[j] = 0;
+        for (int64_t c = 0; c < d; c++)
+            p[j] += scale * q[i * stride + c] * q[j * stride + r->w + c];
+        most = fmax(most, p[j]);
+    }
+    for (int64_t j = 0; j < seen; j++)
+        sum += p[j] = exp(p[j] - most);
+    for (int64_t j = 0; j < seen; j++) {
+        p[j] /= sum;
+        for (int64_t c = 0; c < d; c++) {
+            y[i * r->w + c] += p[j] * q[j * stride + 2 * r->w + c];
+            dq[j * stride + 2 * r->w + c] += p[j] * dy[i * r->w + c];
+            dp[j] += (double)dy[i * r->w + c] * q[j * stride + 2 * r->w + c];
+        }
+        drop += p[j] * dp[j];
+    }
+    for (int64_t j = 0; j < seen; j++)
+        for (int64_t c = 0; c < d; c++) {
+            double ds = scale * p[j] * (dp[j] - drop);
+            dq[i * stride + c] += ds * q[j * stride + r->w + c];
+            dq[j * stride + r->w + c] += ds * q[i * stride + c];
+        }
+    free(p);
+    free(dp);
+}
+
+static void compare(const char *name, const char *what, const float *got, const double *want, size_t n, double relative)
+{
+    char label[320];
+    double largest = 0;
+    float *rounded = malloc(sizeof *rounded * n);
+    for (size_t i = 0; i < n; i++) {
+        rounded[i] = (float)want[i];
+        largest = fmax(largest, fabs(want[i]));
+    }
+    snprintf(label, sizeof label, "%s: %s", name, what);
+    near(label, got, rounded, n, relative * largest + 1e-7);
+    free(rounded);
+}
+
+static void check_reference(const row *r, const op_run *run, const char *name)
+{
+    double *y = calloc(run->count, sizeof *y), *dx = calloc(3 * run->count, sizeof *dx);
+    for (int64_t s = 0; s < r->n; s++)
+        for (int64_t h = 0; h < r->heads; h++)
+            for (int64_t i = 0; i < r->t; i++) {
+                int64_t at = s * r->t * r->w, column = h * (r->w / r->heads);
+                reference_query(r, run->value[0] + 3 * at + column, run->dy + at + column, i, y + at + column,
+                                dx + 3 * at + column);
+            }
+    /* Rounded scores of size s move the probabilities by s 2^-24. */
+    double relative = 4e-6 * fmax(1, (double)r->size * r->size);
+    compare(name, "y", run->y, y, run->count, relative);
+    compare(name, "dqkv", run->dx[0], dx, 3 * run->count, relative);
+    free(y);
+    free(dx);
+}
+
+static void check(const row *r)
+{
+    char name[128];
+    size_t count = (size_t)(r->n * r->t * r->w * 3);
+    float *x = malloc(sizeof *x * count);
+    op_random(x, count, 3);
+    for (size_t i = 0; i < count; i++)
+        x[i] *= r->size;
+    snprintf(name, sizeof name, "n %d, t %d, w %d, %d heads%s, size %g", (int)r->n, (int)r->t, (int)r->w, r->heads,
+             r->causal ? ", causal" : "", (double)r->size);
+    op_case c = {.name = name, .build = build, .context = r, .inputs = 1, .shape = {dt_dims(r->n, r->t, 3 * r->w)},
+                 .value = {x}};
+    op_run run, again;
+    omp_set_num_threads(2);
+    if (ok(op_start(&run, &c, NULL), "%s runs", name)) {
+        check_reference(r, &run, name);
+        if (r->t < 20 && r->size <= 1)
+            op_differences(&run);
+    } else {
+        printf("# %s\n", run.error);
+    }
+    omp_set_num_threads(1);
+    if (ok(op_start(&again, &c, NULL), "%s runs on one thread", name)) {
+        near("one thread, two threads: y", again.y, run.y, run.count, 0);
+        near("one thread, two threads: dqkv", again.dx[0], run.dx[0], count, 0);
+    }
+    omp_set_num_threads(2);
+    op_end(&run);
+    op_end(&again);
+    free(x);
+}
+
+static void check_second(const row *r)
+{
+    char name[128];
+    snprintf(name, sizeof name, "gradient of the gradient, t %d%s", (int)r->t, r->causal ? ", causal" : "");
+    op_case c = {.name = name, .build = build_gradient, .context = r, .inputs = 2,
+                 .shape = {dt_dims(r->n, r->t, 3 * r->w), dt_dims(r->n, r->t, r->w)}};
+    op_run run;
+    if (ok(op_start(&run, &c, NULL), "%s runs", name))
+        op_differences(&run);
+    else
+        printf("# %s\n", run.error);
+    op_end(&run);
+}
+
+/* What comes later must not move a causal result by a bit, not even as NaN in v. */
+static void check_causality(void)
+{
+    enum { T = 45, W = 16, CUT = 21 };
+    row r = {1, T, W, 2, true, 1};
+    op_case c = {.name = "causality", .build = build, .context = &r, .inputs = 1, .shape = {dt_dims(1, T, 3 * W)}};
+    op_run run;
+    float before[CUT * W];
+    if (ok(op_start(&run, &c, NULL), "a causal case runs")) {
+        memcpy(before, run.y, sizeof before);
+        for (int i = CUT * 3 * W; i < T * 3 * W; i++)
+            run.value[0][i] = 7 - run.value[0][i];
+        op_again(&run);
+        near("earlier results", run.y, before, CUT * W, 0);
+        ok(memcmp(run.y + CUT * W, before, sizeof(float) * W), "later results do change");
+    }
+    op_end(&run);
+}
+
+/* Scratch memory grows with t, not with t x t. */
+static void check_memory(void)
+{
+    dt_graph *g = dt_graph_new();
+    dt_tensor *x = dt_input(g, "x", DT_F32, dt_dims(1, 8192, 48)), *y = dt_keep(dt_attention(x, 1, false)), *dx;
+    dt_tensor *dy = dt_input(g, "dy", DT_F32, y->shape);
+    dt_gradient_from(&y, &dy, 1, &x, 1, &dx);
+    dt_keep(dx);
+    dt_plan *plan = dt_plan_new(g, dt_cpu(), NULL);
+    ok(plan && dt_plan_describe(plan).planned_bytes < (16 << 20), "8192 positions need %.1f MB, not 256",
+       plan ? (double)dt_plan_describe(plan).planned_bytes / (1 << 20) : -1);
+    dt_plan_free(plan);
+    dt_graph_free(g);
+}
+
+static void refuse(dt_shape shape, int heads, const char *part)
+{
+    row r = {.heads = heads};
+    op_case c = {.name = "refused", .build = build, .context = &r, .inputs = 1, .shape = {shape}};
+    op_run run;
+    bool refused = !op_start(&run, &c, NULL);
+    ok(refused && strstr(run.error, part), "refused, saying '%s': %s", part, refused ? run.error : "it runs");
+    op_end(&run);
+}
+
+int main(void)
+{
+    const row rows[] = {
+        {1, 1, 1, 1, false, 1},     {2, 1, 8, 2, true, 1},       {3, 7, 16, 2, true, 1},    {2, 17, 24, 4, false, 1},
+        {1, 5, 6, 6, false, 1},     {5, 16, 128, 4, false, 1},   {2, 17, 64, 2, true, 1},   {1, 77, 64, 1, true, 1},
+        {1, 129, 36, 3, false, 1},  {2, 129, 36, 3, true, 1},    {2, 33, 40, 1, false, 1},  {1, 197, 128, 2, false, 1},
+        {1, 50, 72, 1, false, 1},   {1, 131, 80, 1, true, 1},    {1, 1501, 16, 1, false, 1}, {1, 1501, 16, 1, true, 1},
+        {2, 37, 32, 2, false, 6},   {2, 37, 32, 2, true, 6},     {1, 64, 96, 1, false, 1},  {1, 97, 32, 1, false, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check(&rows[i]);
+    check_second(&(row){2, 5, 6, 2, false, 1});
+    check_second(&(row){1, 7, 4, 1, true, 1});
+    op_golden("attention", build_layer);
+    check_causality();
+    check_memory();
+    refuse(dt_dims(2, 3, 10), 1, "3 w");
+    refuse(dt_dims(2, 30), 1, "3 w");
+    refuse(dt_dims(2, 3, 12), 3, "3 heads do not divide");
+    refuse(dt_dims(2, 3, 12), 0, "heads");
+    return done();
+}

@@ -1,0 +1,160 @@
+#include "eval/metrics.h"
+
+#include "data/json.h"
+#include "data/safetensors.h"
+#include "data/shuffle.h"
+#include "tests/tap.h"
+
+static dt_error error;
+
+/* scikit-learn's numbers. `predicted`: the prediction that the file holds is checked too. */
+static void golden_case(const char *tensors, const char *truths, const char *scores_name, const char *predictions_name,
+                        const char *metrics)
+{
+    const char *path = golden(tensors), *labels_path = golden(truths), *expected = golden(metrics);
+    dt_safetensors *file = path && labels_path && expected ? dt_safetensors_open(path, &error) : NULL;
+    dt_safetensors *labels_file = file ? dt_safetensors_open(labels_path, &error) : NULL;
+    json_t *want = labels_file ? dt_json_load(expected, &error) : NULL;
+    if (!want) {
+        skip(metrics, "the fixture is not there");
+        dt_safetensors_close(file);
+        dt_safetensors_close(labels_file);
+        return;
+    }
+    const dt_st_tensor *scores = dt_safetensors_need(file, scores_name, &error);
+    const char *labels_name = labels_file && dt_safetensors_find(labels_file, "test_y") ? "test_y" : "y";
+    size_t rows = (size_t)scores->shape[0], classes = (size_t)scores->shape[1];
+    float *values = malloc(rows * classes * sizeof *values);
+    int32_t *y = malloc(rows * sizeof *y), *predicted = malloc(rows * sizeof *predicted),
+            *want_predicted = malloc(rows * sizeof *want_predicted);
+    dt_st_to_float(scores, values, &error);
+    dt_st_to_int32(dt_safetensors_need(labels_file, labels_name, &error), y, &error);
+    dt_st_to_int32(dt_safetensors_need(file, predictions_name, &error), want_predicted, &error);
+    dt_classification *counts = dt_classification_new(classes, true, &error);
+    ok(dt_classification_add(counts, values, rows / 3, y, predicted, &error) &&
+           dt_classification_add(counts, values + rows / 3 * classes, rows - rows / 3, y + rows / 3,
+                                 predicted + rows / 3, &error),
+       "%s runs in two blocks", metrics);
+    ok(!memcmp(predicted, want_predicted, rows * sizeof *predicted), "%s predictions", metrics);
+    ok(fabs(dt_classification_top(counts, 1) - json_number_value(json_object_get(want, "top_1_accuracy"))) < 1e-12,
+       "%s top-1", metrics);
+    ok(fabs(dt_classification_top(counts, 3) - json_number_value(json_object_get(want, "top_3_accuracy"))) < 1e-12,
+       "%s top-3", metrics);
+    size_t seen;
+    double recall = dt_classification_mean_recall(counts, &seen);
+    const json_t *balanced = json_object_get(want, "balanced_accuracy");
+    double macro = json_number_value(json_object_get(json_object_get(want, "macro"), "recall"));
+    ok(fabs(recall - (balanced ? json_number_value(balanced) : macro * (double)classes / (double)seen)) < 1e-12,
+       "%s mean per-class recall over %zu classes", metrics, seen);
+    const json_t *confusion = json_object_get(want, "confusion_matrix");
+    bool same = true;
+    for (size_t i = 0; i < classes; i++)
+        for (size_t j = 0; j < classes; j++)
+            same &= (size_t)json_integer_value(json_array_get(json_array_get(confusion, i), j)) ==
+                    dt_classification_confusion(counts)[i * classes + j];
+    ok(same, "%s confusion", metrics);
+    dt_classification_free(counts);
+    free(values);
+    free(y);
+    free(predicted);
+    free(want_predicted);
+    json_decref(want);
+    dt_safetensors_close(file);
+    dt_safetensors_close(labels_file);
+}
+
+static void ties(void)
+{
+    const float scores[] = {1, 1, 1, 0, 2, 2, 0, 1, 2};
+    const int32_t labels[] = {2, 1, 0};
+    int32_t predicted[3];
+    dt_classification *counts = dt_classification_new(3, false, &error);
+    ok(dt_classification_add(counts, scores, 3, labels, predicted, &error), "ties run");
+    ok(predicted[0] == 0 && predicted[1] == 1 && predicted[2] == 2, "the first of equals is predicted");
+    ok(fabs(dt_classification_top(counts, 1) - 2.0 / 3) < 1e-12 && dt_classification_top(counts, 3) == 1 &&
+           dt_classification_top(counts, 99) == 1,
+       "equal scores all count");
+    size_t seen;
+    ok(fabs(dt_classification_mean_recall(counts, &seen) - 1.0 / 3) < 1e-12 && seen == 3,
+       "recall counts predictions only");
+    ok(dt_classification_support(counts)[2] == 1 && dt_classification_right(counts)[1] == 1 &&
+           dt_classification_right(counts)[2] == 0 && dt_classification_rows(counts) == 3 &&
+           !dt_classification_confusion(counts),
+       "counts by class");
+    dt_classification_free(counts);
+}
+
+/* Blocks of embeddings against the definition; numbers exact in float32. The classes make several blocks of the rows. */
+static void blocks(size_t rows, size_t classes, size_t dim)
+{
+    float *embeddings = malloc(rows * dim * sizeof *embeddings), *weights = malloc(classes * dim * sizeof *weights);
+    int32_t *labels = malloc(rows * sizeof *labels), *predicted = malloc(rows * sizeof *predicted);
+    for (size_t i = 0; i < rows * dim; i++)
+        embeddings[i] = (float)(dt_hash64(1, i, rows) % 1024) / 512.0f - 1;
+    for (size_t i = 0; i < classes * dim; i++)
+        weights[i] = (float)(dt_hash64(2, i, classes) % 1024) / 512.0f - 1;
+    size_t top1 = 0, top5 = 0, agree = 0;
+    for (size_t i = 0; i < rows; i++)
+        labels[i] = (int32_t)(dt_hash64(3, i, rows) % classes);
+    dt_classification *counts = dt_classification_new(classes, false, &error);
+    ok(dt_classification_add_embeddings(counts, embeddings, rows, weights, dim, labels, predicted, &error),
+       "%zu rows, %zu classes", rows, classes);
+    double *s = malloc(classes * sizeof *s);
+    for (size_t i = 0; i < rows; i++) {
+        size_t best = 0, greater = 0;
+        for (size_t c = 0; c < classes; c++) {
+            s[c] = 0;
+            for (size_t d = 0; d < dim; d++)
+                s[c] += (double)embeddings[i * dim + d] * (double)weights[c * dim + d];
+            best = s[c] > s[best] ? c : best;
+        }
+        for (size_t c = 0; c < classes; c++)
+            greater += s[c] > s[labels[i]];
+        top1 += greater < 1;
+        top5 += greater < 5;
+        agree += predicted[i] == (int32_t)best;
+    }
+    ok(agree == rows && dt_classification_top(counts, 1) == (double)top1 / (double)rows &&
+           dt_classification_top(counts, 5) == (double)top5 / (double)rows,
+       "%zu rows, %zu classes: as defined", rows, classes);
+    dt_classification_free(counts);
+    free(s);
+    free(embeddings);
+    free(weights);
+    free(labels);
+    free(predicted);
+}
+
+static void refused(void)
+{
+    dt_classification *counts = dt_classification_new(2, false, &error);
+    const float scores[] = {0, 1, NAN, 1};
+    const int32_t beyond[] = {2}, none[] = {-1}, good[] = {0, 1};
+    ok(dt_classification_top(counts, 1) == 0 && dt_classification_mean_recall(counts, NULL) == 0, "nothing counted");
+    ok(!dt_classification_add(counts, scores, 1, beyond, NULL, &error) &&
+           strstr(error.message, "row 0 has label 2; expected 0 to 1"),
+       "a label beyond the classes");
+    ok(!dt_classification_add(counts, scores, 1, none, NULL, &error) && strstr(error.message, "label -1"), "no label");
+    ok(!dt_classification_add(counts, scores, 2, good, NULL, &error) &&
+           strstr(error.message, "row 1 for class 0 is not a number"),
+       "a score that is not a number");
+    ok(dt_classification_rows(counts) == 1, "rows before the bad one are counted");
+    ok(dt_classification_add_embeddings(counts, scores, 0, scores, 2, good, NULL, &error), "no rows");
+    dt_classification_free(counts);
+    ok(!dt_classification_new(0, false, &error), "no classes");
+    ok(!dt_classification_new((size_t)1 << 40, true, &error), "too many classes");
+}
+
+int main(void)
+{
+    golden_case("probe/expected.safetensors", "probe/data.safetensors", "test_scores", "test_predictions",
+                "probe/metrics.json");
+    golden_case("probe/metrics_edge.safetensors", "probe/metrics_edge.safetensors", "scores", "predictions",
+                "probe/metrics_edge.json");
+    ties();
+    blocks(1, 1, 1);
+    blocks(37, 11, 7);
+    blocks(53, 1000003, 1);
+    refused();
+    return done();
+}

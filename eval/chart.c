@@ -36,7 +36,7 @@ static double y_of(const frame *f, double value)
 }
 
 /* 1, 2 or 5 times a power of ten: the step that divides `range` into at most `parts`. */
-static double nice_step(double range, int parts)
+static double nice_step(double range, double parts)
 {
     double power = pow(10, floor(log10(range / parts)));
     for (int i = 0; i < 3; i++) {
@@ -94,7 +94,7 @@ static void set_frame(frame *f)
         double range = most - least > 0 ? most - least : fmax(fabs(most), 1e-6);
         f->y0 = least < 0 || least > 0 ? least - 0.05 * range : 0;
         f->y1 = most + 0.06 * range;
-        f->y_step = nice_step(f->y1 - f->y0, 4);
+        f->y_step = nice_step(f->y1 - f->y0, 5.5);
         f->y_tick_count = place_ticks(f->y0, f->y1, f->y_step, f->y_ticks);
     }
     f->x1 = fmax(f->chart->last_step, 1);
@@ -159,15 +159,19 @@ static bool is_noisy(const frame *f)
     return f->count > 2 * FEW && length > 5 * (most - least);
 }
 
-/* The mean of the points from i - reach to i + reach, fewer at the ends so that it stays centred; on a logarithmic axis the
- * geometric one, which is the middle of what the eye sees. */
+/* The mean of the points from i - reach to i + reach. At the ends the window shrinks, so that it stays centred and does not
+ * flatten a steep start, down to a third, so that the curve does not end in noise. On a logarithmic axis it is the geometric mean,
+ * which is the middle of what the eye sees. */
 static void smooth(const frame *f, size_t reach, double *values)
 {
     for (size_t i = 0; i < f->count; i++) {
+        size_t after = f->count - 1 - i, least = reach / 3;
         size_t r = i < reach ? i : reach;
-        r = f->count - 1 - i < r ? f->count - 1 - i : r;
+        r = after < r ? after : r;
+        r = r < least ? least : r;
+        size_t from = i < r ? 0 : i - r, to = after < r ? f->count - 1 : i + r;
         double sum = 0, weight = 0;
-        for (size_t j = i - r; j <= i + r; j++)
+        for (size_t j = from; j <= to; j++)
             if (f->points[j].finite) {
                 double value = f->points[j].mean;
                 sum += (f->log ? log(value) : value) * (double)f->points[j].finite;
@@ -199,7 +203,7 @@ static void write_curves(dt_writer *w, const frame *f)
 
 static const char *value_text(const frame *f, double value, char room[DT_NUMBER_ROOM])
 {
-    return f->chart->unit == DT_UNIT_SHARE ? dt_percent(value, room) : dt_number(value, room);
+    return f->chart->unit == DT_UNIT_SHARE ? dt_html_percent(value, room) : dt_html_number(value, room);
 }
 
 static const char *tick_text(double value, double step, dt_chart_unit unit, char room[DT_NUMBER_ROOM])
@@ -212,7 +216,7 @@ static const char *tick_text(double value, double step, dt_chart_unit unit, char
     else if (step > 0 && digits <= 4 && fabs(value) < 1000)
         snprintf(room, DT_NUMBER_ROOM, "%.*f", digits, value);
     else if (step >= 1 && fabs(value) < 1e6)
-        dt_count((int64_t)llround(value), room);
+        dt_html_count((int64_t)llround(value), room);
     else
         snprintf(room, DT_NUMBER_ROOM, "%.4g", value);
     if (unit == DT_UNIT_SHARE)
@@ -293,7 +297,7 @@ static void write_caption(dt_writer *w, const frame *f)
     dt_writer_printf(w, "%s</span> <output>%s</output>", f->log ? " <small>log scale</small>" : "",
                      value_text(f, s->last, room));
     if (s->finite < s->count)
-        dt_writer_printf(w, "<strong class=\"warning\">Not finite %s %s.</strong>", dt_count((int64_t)(s->count - s->finite), room),
+        dt_writer_printf(w, "<strong class=\"warning\">Not finite %s %s.</strong>", dt_html_count((int64_t)(s->count - s->finite), room),
                          s->count - s->finite == 1 ? "time" : "times");
     dt_writer_printf(w, "</figcaption>");
 }

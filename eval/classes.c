@@ -7,11 +7,14 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "data/pairs.h"
+#include "eval/texts.h"
 
-enum { FILE_MAX = 64 << 20, CLASSES_MAX = 1 << 24, CHUNK = 256 };
+enum {
+    CLASSES_MAX = 1 << 24,
+    CHUNK = 256, /* classes whose prompts stand in memory at a time */
+};
 
 static bool load_json(dt_classes *classes, const char *path, dt_error *error);
-static bool load_lines(dt_classes *classes, char *text, size_t size, const char *separators, dt_error *error);
 
 static dt_classes *start(const char *origin, dt_error *error)
 {
@@ -45,7 +48,8 @@ dt_classes *dt_classes_load(const char *text, dt_error *error)
 {
     bool file = dt_file_exists(text), json = ends_with(text, ".json");
     if (!file && (json || ends_with(text, ".txt") || !strchr(text, ','))) {
-        dt_fail(error, "no file %s; expected a file of classes, or their names with commas between them", text);
+        dt_fail(error, "no file %s; expected a file of classes, or their names with commas between them",
+                text);
         return NULL;
     }
     dt_classes *classes = start(file ? text : "the list of classes", error);
@@ -53,11 +57,11 @@ dt_classes *dt_classes_load(const char *text, dt_error *error)
         return NULL;
     if (json)
         return finish(classes, load_json(classes, text, error), error);
-    size_t size = strlen(text);
-    char *copy = file ? dt_file_read(text, FILE_MAX, &size, error) : strdup(text);
-    bool good = copy || (!file && dt_fail(error, "no memory for the classes"));
-    good = good && load_lines(classes, copy, size, file ? "\n\r" : ",", error);
-    free(copy);
+    dt_texts names;
+    bool good = file ? dt_texts_load(&names, text, true, error)
+                     : dt_texts_split(&names, text, ",", true, classes->origin, error);
+    classes->names = names.items; /* taken over */
+    classes->count = names.count;
     return finish(classes, good, error);
 }
 
@@ -69,7 +73,8 @@ dt_classes *dt_classes_of(const dt_dataset *dataset, dt_error *error)
         return NULL;
     }
     dt_classes *classes = start(dt_dataset_path(dataset), error);
-    bool good = classes && ((classes->names = calloc(count, sizeof *classes->names)) || dt_fail(error, "no memory"));
+    bool good =
+        classes && ((classes->names = calloc(count, sizeof *classes->names)) || dt_fail(error, "no memory"));
     for (size_t i = 0; good && i < count; i++) {
         good = (classes->names[i] = strdup(dt_dataset_class_name(dataset, i))) || dt_fail(error, "no memory");
         classes->count += good;
@@ -95,41 +100,6 @@ void dt_classes_free(dt_classes *classes)
     free(classes);
 }
 
-static size_t trim(char **text, size_t length)
-{
-    while (length && strchr(" \t", **text))
-        ++*text, length--;
-    while (length && strchr(" \t", (*text)[length - 1]))
-        length--;
-    return length;
-}
-
-static bool load_lines(dt_classes *classes, char *text, size_t size, const char *separators, dt_error *error)
-{
-    if (strlen(text) != size)
-        return dt_fail(error, "%s: a NUL at byte %zu; expected text", classes->origin, strlen(text));
-    size_t room = 1, number = 0;
-    for (const char *c = text; *c; c++)
-        room += strchr(separators, *c) != NULL;
-    if (room > CLASSES_MAX || !(classes->names = calloc(room, sizeof *classes->names)))
-        return dt_fail(error, "%s: no memory for %zu classes", classes->origin, room);
-    for (char *at = text; *at;) {
-        size_t length = strcspn(at, separators), rest = length;
-        char *name = at, last = at[length];
-        number++;
-        at += rest + (last != 0);
-        if (!(length = trim(&name, length)))
-            continue;
-        name[length] = 0;
-        if (!dt_caption_check(name, error))
-            return dt_fail_prefix(error, "%s: name %zu", classes->origin, number);
-        if (!(classes->names[classes->count] = strdup(name)))
-            return dt_fail(error, "no memory");
-        classes->count++;
-    }
-    return true;
-}
-
 /* Attributes while they are read: where each of its values stands, by text. */
 typedef struct reader {
     dt_classes *classes;
@@ -144,8 +114,8 @@ static dt_attribute *attribute_named(reader *r, const char *name, dt_error *erro
         if (!strcmp(classes->attributes[i].name, name))
             return &classes->attributes[i];
     if (classes->attribute_count == DT_ATTRIBUTES_MAX || strlen(name) >= DT_ATTRIBUTE_NAME || !*name) {
-        dt_fail(error, "attribute '%s' is one too many or too long; expected at most %d, of 1 to %d bytes", name,
-                DT_ATTRIBUTES_MAX, DT_ATTRIBUTE_NAME - 1);
+        dt_fail(error, "attribute '%s' is one too many or too long; expected at most %d, of 1 to %d bytes",
+                name, DT_ATTRIBUTES_MAX, DT_ATTRIBUTE_NAME - 1);
         return NULL;
     }
     dt_attribute *attribute = &classes->attributes[classes->attribute_count];
@@ -228,8 +198,8 @@ static bool load_json(dt_classes *classes, const char *path, dt_error *error)
     reader r = {.classes = classes, .room = json_array_size(list)};
     bool good = json_is_array(list) || dt_fail(error, "%s: expected {\"classes\": [...]}, found %s", path,
                                                list ? dt_json_kind_name(list) : "no \"classes\"");
-    good = good && (r.room <= CLASSES_MAX || dt_fail(error, "%s: %zu classes; expected at most %d", path, r.room,
-                                                     CLASSES_MAX));
+    good = good && (r.room <= CLASSES_MAX ||
+                    dt_fail(error, "%s: %zu classes; expected at most %d", path, r.room, CLASSES_MAX));
     if (good) {
         classes->names = calloc(r.room + 1, sizeof *classes->names);
         classes->attributes = calloc(DT_ATTRIBUTES_MAX, sizeof *classes->attributes);
@@ -258,7 +228,8 @@ static json_t *index_names(const dt_classes *classes, bool *twice)
     return index;
 }
 
-bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label, dt_error *error)
+bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label,
+                      dt_error *error)
 {
     size_t count = dt_dataset_class_count(dataset), found = 0, missing = count, moved = count;
     bool twice;
@@ -279,13 +250,16 @@ bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int3
         return true;
     const char *path = dt_dataset_path(dataset);
     if (count != classes->count)
-        return dt_fail(error, "%s has %zu classes, %s has %zu%s%s%s; expected the same classes, or all of its names",
-                       classes->origin, classes->count, path, count, missing < count ? " and not '" : "",
-                       missing < count ? dt_dataset_class_name(dataset, missing) : "", missing < count ? "'" : "");
+        return dt_fail(
+            error, "%s has %zu classes, %s has %zu%s%s%s; expected the same classes, or all of its names",
+            classes->origin, classes->count, path, count, missing < count ? " and not '" : "",
+            missing < count ? dt_dataset_class_name(dataset, missing) : "", missing < count ? "'" : "");
     if (moved < count && !twice)
-        return dt_fail(error, "'%s' is class %zu of %s but class %d of %s, where '%s' is missing; expected the same "
-                              "names or the same order", dt_dataset_class_name(dataset, moved), moved, path,
-                       class_of_label[moved], classes->origin, dt_dataset_class_name(dataset, missing));
+        return dt_fail(error,
+                       "'%s' is class %zu of %s but class %d of %s, where '%s' is missing; expected the same "
+                       "names or the same order",
+                       dt_dataset_class_name(dataset, moved), moved, path, class_of_label[moved],
+                       classes->origin, dt_dataset_class_name(dataset, missing));
     for (size_t i = 0; i < count; i++)
         class_of_label[i] = (int32_t)i;
     return true;
@@ -296,7 +270,8 @@ bool dt_template_check(const char *template, dt_error *error)
     if (!dt_caption_check(template, error))
         return dt_fail_prefix(error, "a template");
     return strstr(template, "{}") ||
-           dt_fail(error, "template '%s' has no {} for the class name, as in '" DT_DEFAULT_TEMPLATE "'", template);
+           dt_fail(error, "template '%s' has no {} for the class name, as in '" DT_DEFAULT_TEMPLATE "'",
+                   template);
 }
 
 char *dt_template_fill(const char *template, const char *name)
@@ -304,7 +279,8 @@ char *dt_template_fill(const char *template, const char *name)
     size_t places = 0, length = strlen(name), size;
     for (const char *at = template; (at = strstr(at, "{}")); at += 2)
         places++;
-    if (__builtin_mul_overflow(places, length, &size) || __builtin_add_overflow(size, strlen(template) + 1, &size))
+    if (__builtin_mul_overflow(places, length, &size) ||
+        __builtin_add_overflow(size, strlen(template) + 1, &size))
         return NULL;
     char *text = malloc(size), *to = text;
     for (const char *at = template; text && *at;) {
@@ -320,12 +296,13 @@ char *dt_template_fill(const char *template, const char *name)
     return text;
 }
 
-bool dt_classes_embed(const dt_classes *classes, const char *const *templates, size_t template_count, dt_model *model,
-                      dt_encoder *text_encoder, float *weights, dt_progress progress, dt_error *error)
+bool dt_classes_embed(const dt_classes *classes, const char *const *templates, size_t template_count,
+                      dt_model *model, dt_encoder *text_encoder, float *weights, dt_progress progress,
+                      dt_error *error)
 {
     if (classes->prompts)
-        return dt_embed_texts(model, text_encoder, (const char *const *)classes->prompts, classes->count, weights,
-                              progress, error);
+        return dt_embed_texts(model, text_encoder, (const char *const *)classes->prompts, classes->count,
+                              weights, progress, error);
     size_t dim = (size_t)model->config.embed_dim, texts = CHUNK * template_count;
     char **prompts = calloc(texts, sizeof *prompts);
     bool good = prompts || dt_fail(error, "no memory for %zu templates", template_count);
@@ -335,8 +312,8 @@ bool dt_classes_embed(const dt_classes *classes, const char *const *templates, s
             good = (prompts[i] = dt_template_fill(templates[i % template_count],
                                                   classes->names[done + i / template_count])) ||
                    dt_fail(error, "no memory for %zu prompts", texts);
-        good = good && dt_encode_classes(model, text_encoder, (const char *const *)prompts, part, template_count,
-                                         weights + done * dim, error);
+        good = good && dt_encode_classes(model, text_encoder, (const char *const *)prompts, part,
+                                         template_count, weights + done * dim, error);
         for (size_t i = 0; i < texts; i++) {
             free(prompts[i]);
             prompts[i] = NULL;

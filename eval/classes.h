@@ -1,5 +1,5 @@
-/* The classes that images are told apart by: names put into prompt templates, or whole prompts; and what is known of each
- * class (attributes). */
+/* The classes that images are told apart by: names put into prompt templates, or whole prompts; and what is
+ * known of each class (attributes). */
 #ifndef DUET_EVAL_CLASSES_H
 #define DUET_EVAL_CLASSES_H
 
@@ -18,7 +18,8 @@ enum { DT_ATTRIBUTES_MAX = 32, DT_ATTRIBUTE_NAME = 64 };
 typedef struct dt_attribute {
     char name[DT_ATTRIBUTE_NAME];
     size_t value_count;
-    int32_t *of_class; /* [classes]: number of the value, in order of first appearance; -1: the class has none */
+    int32_t
+        *of_class; /* [classes]: number of the value, in order of first appearance; -1: the class has none */
 } dt_attribute;
 
 typedef struct dt_classes {
@@ -31,11 +32,10 @@ typedef struct dt_classes {
 } dt_classes;
 
 /* `text` is one of
- *   a JSON file      {"classes": [...]} or the list alone; a class is its name, or an object with "name" or "prompt" (or
- *                    both), and perhaps "attributes": {"gender": "woman", "tone": null}
- *   a text file      one name a line; blank lines are passed over
- *   names            "cat,dog,ice cream", where no such file exists
- * The caller frees. NULL: what is wrong, and where. */
+ *   a JSON file      {"classes": [...]} or the list alone; a class is its name, or an object with "name" or
+ * "prompt" (or both), and perhaps "attributes": {"gender": "woman", "tone": null} a text file      one name a
+ * line; blank lines are passed over names            "cat,dog,ice cream", where no such file exists The
+ * caller frees. NULL: what is wrong, and where. */
 dt_classes *dt_classes_load(const char *text, dt_error *error);
 
 /* The classes that the data itself names; one without classes is an error. */
@@ -43,10 +43,11 @@ dt_classes *dt_classes_of(const dt_dataset *dataset, dt_error *error);
 
 void dt_classes_free(dt_classes *classes); /* NULL is allowed */
 
-/* Which class each label of the data is: class_of_label [dt_dataset_class_count]. By name where the classes have every
- * name of the data (they may have more); else by position, where there are as many and no name stands in both lists at
- * different positions; else an error. */
-bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label, dt_error *error);
+/* Which class each label of the data is: class_of_label [dt_dataset_class_count]. By name where the classes
+ * have every name of the data (they may have more); else by position, where there are as many and no name
+ * stands in both lists at different positions; else an error. */
+bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label,
+                      dt_error *error);
 
 /* Whether a template has its "{}" and is UTF-8. */
 bool dt_template_check(const char *template, dt_error *error);
@@ -54,9 +55,10 @@ bool dt_template_check(const char *template, dt_error *error);
 /* `name` in place of every "{}" of the template. The caller frees. NULL: no memory. */
 char *dt_template_fill(const char *template, const char *name);
 
-/* The embeddings of all classes, [classes, embed_dim], the mean over the templates (dt_encode_classes); of whole prompts
- * without a template. */
-bool dt_classes_embed(const dt_classes *classes, const char *const *templates, size_t template_count, dt_model *model,
-                      dt_encoder *text_encoder, float *weights, dt_progress progress, dt_error *error);
+/* The embeddings of all classes, [classes, embed_dim], the mean over the templates (dt_encode_classes); of
+ * whole prompts without a template. */
+bool dt_classes_embed(const dt_classes *classes, const char *const *templates, size_t template_count,
+                      dt_model *model, dt_encoder *text_encoder, float *weights, dt_progress progress,
+                      dt_error *error);
 
 #endif

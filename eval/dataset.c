@@ -82,7 +82,8 @@ static bool open_store(dt_dataset *dataset, dt_error *error)
         return false;
     uint64_t count = dt_pairs_count(dataset->pairs);
     if (!count || count > INT32_MAX)
-        return dt_fail(error, "%s: %llu pairs; expected 1 to %d", dataset->path, (unsigned long long)count, INT32_MAX);
+        return dt_fail(error, "%s: %llu pairs; expected 1 to %d", dataset->path, (unsigned long long)count,
+                       INT32_MAX);
     dataset->count = (size_t)count;
     if (!(dataset->labels = malloc(dataset->count * sizeof *dataset->labels)))
         return dt_fail(error, "no memory for the labels of %zu pairs", dataset->count);
@@ -131,7 +132,8 @@ static bool open_folder(dt_dataset *dataset, dt_error *error)
             return dt_fail_prefix(error, "%s", item.name);
         bool good = true;
         for (size_t c = 0; good && c < item.caption_count; c++)
-            good = dt_caption_check(item.captions[c], error) || dt_fail_prefix(error, "a caption of %s", item.name);
+            good = dt_caption_check(item.captions[c], error) ||
+                   dt_fail_prefix(error, "a caption of %s", item.name);
         if (!good || !add_file(dataset, &room, &item, error))
             return false;
     }
@@ -189,9 +191,9 @@ bool dt_dataset_captions(const dt_dataset *dataset, size_t each, dt_captions *ca
         good = !dataset->pairs || dt_pairs_get(dataset->pairs, i, &pair, error);
         size_t count = dataset->pairs ? pair.caption_count : dataset->files[i].caption_count;
         for (size_t c = 0; good && c < count && (!each || c < each); c++)
-            good = add_caption(captions, &room,
-                               dataset->pairs ? dt_pair_caption(&pair, c, NULL) : dataset->files[i].captions[c], i,
-                               error);
+            good = add_caption(
+                captions, &room,
+                dataset->pairs ? dt_pair_caption(&pair, c, NULL) : dataset->files[i].captions[c], i, error);
     }
     if (!good)
         dt_captions_free(captions);
@@ -218,7 +220,8 @@ bool dt_dataset_describe(const dt_dataset *dataset, size_t index, char *text, si
         found = dt_dataset_class_name(dataset, (size_t)dataset->labels[index]);
     else if (f)
         found = f->path;
-    size_t length = (size_t)(found ? snprintf(text, size, "%s", found) : snprintf(text, size, "image %zu", index));
+    size_t length =
+        (size_t)(found ? snprintf(text, size, "%s", found) : snprintf(text, size, "image %zu", index));
     if (length >= size) /* cut within a character: back to its first byte */
         for (size_t at = size - 1; at && (((unsigned char)found[at]) & 0xC0) == 0x80; at--)
             text[at - 1] = 0;
@@ -249,13 +252,13 @@ static bool embed_store(const dt_dataset *dataset, const dt_model *model, dt_enc
         tell(progress, "images", done, dataset->count);
     }
     dt_loader_close(loader);
-    return good ? done == dataset->count || dt_fail(error, "%s gave %zu images; expected %zu", dataset->path, done,
-                                                    dataset->count)
+    return good ? done == dataset->count ||
+                      dt_fail(error, "%s gave %zu images; expected %zu", dataset->path, done, dataset->count)
                 : dt_fail_prefix(error, "%s", dataset->path);
 }
 
-static bool read_image(const char *path, const dt_transform *transform, dt_transform_scratch *scratch, float *out,
-                       dt_error *error)
+static bool read_image(const char *path, const dt_transform *transform, dt_transform_scratch *scratch,
+                       float *out, dt_error *error)
 {
     size_t size;
     uint8_t *bytes = (uint8_t *)dt_file_read(path, DT_PAIR_BYTES_MAX, &size, error);
@@ -303,14 +306,15 @@ static void readers_close(readers *r)
 }
 
 /* Reads one batch; of several bad images the first is the one that is told. */
-static bool read_batch(readers *r, const dt_transform *transform, const file *files, int count, dt_error *error)
+static bool read_batch(readers *r, const dt_transform *transform, const file *files, int count,
+                       dt_error *error)
 {
     int first = count;
 #pragma omp parallel for schedule(dynamic) num_threads(r->threads)
     for (int i = 0; i < count; i++) {
         dt_error why;
-        if (read_image(files[i].path, transform, r->scratch[omp_get_thread_num()], r->images + (size_t)i * r->pixels,
-                       &why))
+        if (read_image(files[i].path, transform, r->scratch[omp_get_thread_num()],
+                       r->images + (size_t)i * r->pixels, &why))
             continue;
 #pragma omp critical(duet_dataset_error)
         if (i < first) {
@@ -338,13 +342,13 @@ static bool embed_folder(const dt_dataset *dataset, const dt_model *model, dt_en
     return good;
 }
 
-bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder, int threads,
-                      float *embeddings, dt_progress progress, dt_error *error)
+bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder,
+                      int threads, float *embeddings, dt_progress progress, dt_error *error)
 {
     if (threads < 1)
         threads = omp_get_max_threads();
-    return (dataset->pairs ? embed_store : embed_folder)(dataset, model, image_encoder, threads, embeddings, progress,
-                                                         error);
+    return (dataset->pairs ? embed_store : embed_folder)(dataset, model, image_encoder, threads, embeddings,
+                                                         progress, error);
 }
 
 bool dt_embed_texts(dt_model *model, dt_encoder *text_encoder, const char *const *texts, size_t count,

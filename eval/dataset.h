@@ -1,5 +1,5 @@
-/* What is evaluated: the images of a pair store or of a plain folder with their classes and captions, and their
- * embeddings. */
+/* What is evaluated: the images of a pair store or of a plain folder with their classes and captions, and
+ * their embeddings. */
 #ifndef DUET_EVAL_DATASET_H
 #define DUET_EVAL_DATASET_H
 
@@ -12,10 +12,10 @@
 
 typedef struct dt_dataset dt_dataset;
 
-/* Opens a pair store (NAME.lmdb, a pattern, or a directory with data.mdb or *.lmdb in it; data/pairs.h), or any other
- * directory as a folder of class folders (data/source_folder.c: the first folder below the root is the class, its
- * underscores read as spaces; images in the root have none; NAME.txt beside NAME.jpg holds captions). Labels are read
- * now, images when they are embedded. The caller closes. NULL on failure. */
+/* Opens a pair store (NAME.lmdb, a pattern, or a directory with data.mdb or *.lmdb in it; data/pairs.h), or
+ * any other directory as a folder of class folders (data/source_folder.c: the first folder below the root is
+ * the class, its underscores read as spaces; images in the root have none; NAME.txt beside NAME.jpg holds
+ * captions). Labels are read now, images when they are embedded. The caller closes. NULL on failure. */
 dt_dataset *dt_dataset_open(const char *path, dt_error *error);
 void dt_dataset_close(dt_dataset *dataset); /* NULL is allowed */
 
@@ -38,8 +38,8 @@ typedef struct dt_captions {
 bool dt_dataset_captions(const dt_dataset *dataset, size_t each, dt_captions *captions, dt_error *error);
 void dt_captions_free(dt_captions *captions); /* zeroes it; a zeroed one is allowed */
 
-/* What to show for an image: its first caption, else its class name, else its file name, else its number. Written to
- * text[size], cut at a whole character. */
+/* What to show for an image: its first caption, else its class name, else its file name, else its number.
+ * Written to text[size], cut at a whole character. */
 bool dt_dataset_describe(const dt_dataset *dataset, size_t index, char *text, size_t size, dt_error *error);
 
 /* Told now and then how far a long computation is. `tell` NULL: nobody listens. */
@@ -48,10 +48,11 @@ typedef struct dt_progress {
     void *context;
 } dt_progress;
 
-/* Embeds all images, in order, into unit rows [count, embed_dim]. The images are decoded and transformed by the model's
- * preprocess on `threads` threads (0: one a processor); an image that does not decode is an error that names it. */
-bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder, int threads,
-                      float *embeddings, dt_progress progress, dt_error *error);
+/* Embeds all images, in order, into unit rows [count, embed_dim]. The images are decoded and transformed by
+ * the model's preprocess on `threads` threads (0: one a processor); an image that does not decode is an error
+ * that names it. */
+bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder,
+                      int threads, float *embeddings, dt_progress progress, dt_error *error);
 
 /* dt_encode_texts with progress. */
 bool dt_embed_texts(dt_model *model, dt_encoder *text_encoder, const char *const *texts, size_t count,

@@ -85,19 +85,17 @@ static void write_hit(shelf *s, const dt_hit *hit, size_t rank)
     dt_writer_printf(s->writer, "</p></li>\n");
 }
 
-/* Where the first right picture stands. */
+/* Where the first right picture stands, and how many are shown. */
 static void write_outcome(dt_writer *w, const dt_gallery *g, size_t shown)
 {
-    bool judged = false;
-    for (size_t i = 0; i < g->hit_count; i++) {
-        judged |= g->hits[i].judged;
-        if (g->hits[i].correct) {
-            dt_writer_printf(w, i ? "<p class=\"outcome\">✓ in place %zu</p>" : "<p class=\"outcome first\">✓ found first</p>",
-                             i + 1);
-            return;
-        }
-    }
-    if (judged)
+    size_t first = 0, judged = 0;
+    while (first < g->hit_count && !g->hits[first].correct)
+        judged += g->hits[first++].judged;
+    if (first < g->hit_count && first == 0)
+        dt_writer_printf(w, "<p class=\"outcome first\">✓ found first</p>");
+    else if (first < g->hit_count)
+        dt_writer_printf(w, "<p class=\"outcome\">✓ in place %zu</p>", first + 1);
+    else if (judged)
         dt_writer_printf(w, "<p class=\"outcome\">not among the first %zu</p>", g->hit_count);
     if (shown < g->hit_count)
         dt_writer_printf(w, "<p class=\"outcome\">%zu of %zu shown</p>", shown, g->hit_count);

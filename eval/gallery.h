@@ -3,7 +3,7 @@
 #define DUET_EVAL_GALLERY_H
 
 #include "data/file.h"
-#include "eval/evaluation.h"
+#include "eval/findings.h"
 
 enum {
     DT_GALLERIES_SHOWN = 200,         /* queries of a page */

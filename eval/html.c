@@ -90,7 +90,7 @@ void dt_html_base64(dt_writer *writer, const uint8_t *bytes, size_t size)
     dt_writer_write(writer, line, filled);
 }
 
-const char *dt_count(int64_t value, char room[DT_NUMBER_ROOM])
+const char *dt_html_count(int64_t value, char room[DT_NUMBER_ROOM])
 {
     char digits[24];
     int length = snprintf(digits, sizeof digits, "%" PRId64, value), out = 0, sign = digits[0] == '-';
@@ -103,7 +103,7 @@ const char *dt_count(int64_t value, char room[DT_NUMBER_ROOM])
     return room;
 }
 
-const char *dt_number(double value, char room[DT_NUMBER_ROOM])
+const char *dt_html_number(double value, char room[DT_NUMBER_ROOM])
 {
     double size = fabs(value);
     if (!isfinite(value))
@@ -111,17 +111,17 @@ const char *dt_number(double value, char room[DT_NUMBER_ROOM])
     else if (size >= 1e7 || (size > 0 && size < 0.001))
         snprintf(room, DT_NUMBER_ROOM, "%.2e", value);
     else if (size >= 1000 || value == floor(value))
-        return dt_count((int64_t)llround(value), room);
+        return dt_html_count((int64_t)llround(value), room);
     else
         snprintf(room, DT_NUMBER_ROOM, "%.*f", size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : size >= 0.1 ? 4 : 5, value);
     return room;
 }
 
-const char *dt_percent(double share, char room[DT_NUMBER_ROOM])
+const char *dt_html_percent(double share, char room[DT_NUMBER_ROOM])
 {
     double percent = 100 * share;
     if (!isfinite(percent) || fabs(percent) >= 1e6)
-        return dt_number(share, room);
+        return dt_html_number(share, room);
     bool whole = fabs(percent) < 1e-9 || fabs(percent - 100) < 1e-9;
     snprintf(room, DT_NUMBER_ROOM, "%.*f\u202F%%", whole ? 0 : fabs(percent) < 1 ? 2 : 1, percent);
     return room;

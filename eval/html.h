@@ -20,8 +20,8 @@ void dt_html_base64(dt_writer *writer, const uint8_t *bytes, size_t size);
 
 /* Numbers for people. The result lies in `room`. */
 enum { DT_NUMBER_ROOM = 48 };
-const char *dt_number(double value, char room[DT_NUMBER_ROOM]);   /* 4 to 5 digits: "0.5123", "1,234", "2.0e-05" */
-const char *dt_count(int64_t value, char room[DT_NUMBER_ROOM]);   /* "1,234,567" */
-const char *dt_percent(double share, char room[DT_NUMBER_ROOM]);  /* 0.483 -> "48.3 %", 0.000855 -> "0.09 %" */
+const char *dt_html_number(double value, char room[DT_NUMBER_ROOM]);  /* "0.5123", "1,234", "2.00e-05" */
+const char *dt_html_count(int64_t value, char room[DT_NUMBER_ROOM]);  /* "1,234,567" */
+const char *dt_html_percent(double share, char room[DT_NUMBER_ROOM]); /* 0.483: "48.3 %", 0.0009: "0.09 %" */
 
 #endif

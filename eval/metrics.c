@@ -17,8 +17,7 @@ struct dt_classification {
 dt_classification *dt_classification_new(size_t classes, bool confusion, dt_error *error)
 {
     size_t cells = 0;
-    if (!classes || classes > INT32_MAX ||
-        (confusion && __builtin_mul_overflow(classes, classes, &cells))) {
+    if (!classes || classes > INT32_MAX || (confusion && __builtin_mul_overflow(classes, classes, &cells))) {
         dt_fail(error, "cannot count %zu classes; expected 1 to %d", classes, INT32_MAX);
         return NULL;
     }
@@ -30,7 +29,8 @@ dt_classification *dt_classification_new(size_t classes, bool confusion, dt_erro
         counts->right = calloc(classes, sizeof *counts->right);
         counts->confusion = confusion ? calloc(cells, sizeof *counts->confusion) : NULL;
     }
-    if (!counts || !counts->ranks || !counts->support || !counts->right || (confusion && !counts->confusion)) {
+    if (!counts || !counts->ranks || !counts->support || !counts->right ||
+        (confusion && !counts->confusion)) {
         dt_classification_free(counts);
         dt_fail(error, "no memory to count %zu classes", classes);
         return NULL;
@@ -49,14 +49,17 @@ void dt_classification_free(dt_classification *counts)
     free(counts);
 }
 
-static bool add_row(dt_classification *counts, const float *scores, int32_t label, int32_t *predicted, dt_error *error)
+static bool add_row(dt_classification *counts, const float *scores, int32_t label, int32_t *predicted,
+                    dt_error *error)
 {
     if (label < 0 || (size_t)label >= counts->classes)
-        return dt_fail(error, "row %zu has label %d; expected 0 to %zu", counts->rows, label, counts->classes - 1);
+        return dt_fail(error, "row %zu has label %d; expected 0 to %zu", counts->rows, label,
+                       counts->classes - 1);
     size_t best = 0, rank = 0;
     for (size_t c = 0; c < counts->classes; c++) {
         if (isnan(scores[c]))
-            return dt_fail(error, "the score of row %zu for class %zu is not a number; the model has diverged",
+            return dt_fail(error,
+                           "the score of row %zu for class %zu is not a number; the model has diverged",
                            counts->rows, c);
         rank += scores[c] > scores[label];
         if (scores[c] > scores[best])
@@ -76,7 +79,7 @@ bool dt_classification_add(dt_classification *counts, const float *scores, size_
                            int32_t *predictions, dt_error *error)
 {
     for (size_t i = 0; i < rows; i++) {
-        int32_t predicted;
+        int32_t predicted = -1;
         if (!add_row(counts, scores + i * counts->classes, labels[i], &predicted, error))
             return false;
         if (predictions)
@@ -86,8 +89,8 @@ bool dt_classification_add(dt_classification *counts, const float *scores, size_
 }
 
 bool dt_classification_add_embeddings(dt_classification *counts, const float *embeddings, size_t rows,
-                                      const float *weights, size_t dim, const int32_t *labels, int32_t *predictions,
-                                      dt_error *error)
+                                      const float *weights, size_t dim, const int32_t *labels,
+                                      int32_t *predictions, dt_error *error)
 {
     size_t block = BLOCK_SCORES / counts->classes + 1;
     if (block > rows)
@@ -96,12 +99,13 @@ bool dt_classification_add_embeddings(dt_classification *counts, const float *em
     bool good = scores || dt_fail(error, "no memory for the scores of %zu classes", counts->classes);
     for (size_t at = 0; good && at < rows; at += block) {
         size_t part = rows - at < block ? rows - at : block;
-        good = dt_sgemm(false, true, (int64_t)part, (int64_t)counts->classes, (int64_t)dim, 1, embeddings + at * dim,
-                        (int64_t)dim, weights, (int64_t)dim, 0, scores, (int64_t)counts->classes) ||
+        good = dt_sgemm(false, true, (int64_t)part, (int64_t)counts->classes, (int64_t)dim, 1,
+                        embeddings + at * dim, (int64_t)dim, weights, (int64_t)dim, 0, scores,
+                        (int64_t)counts->classes) ||
                dt_fail(error, "cannot multiply %zu embeddings of width %zu with %zu classes", part, dim,
                        counts->classes);
-        good = good && dt_classification_add(counts, scores, part, labels + at, predictions ? predictions + at : NULL,
-                                             error);
+        good = good && dt_classification_add(counts, scores, part, labels + at,
+                                             predictions ? predictions + at : NULL, error);
     }
     free(scores);
     return good;

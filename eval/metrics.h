@@ -1,9 +1,9 @@
-/* How often scores name the right class: top-k accuracy, recall by class, confusion. Rows come in blocks, so that the
- * whole matrix of samples x classes never stands in memory.
+/* How often scores name the right class: top-k accuracy, recall by class, confusion. Rows come in blocks, so
+ * that the whole matrix of samples x classes never stands in memory.
  *
- * A sample's rank is the number of classes with a score strictly greater than its own class's; it counts for top-k when
- * its rank is below k. Of equal scores all count as found, in whatever order an implementation would sort them. The
- * prediction is the first class with the greatest score. */
+ * A sample's rank is the number of classes with a score strictly greater than its own class's; it counts for
+ * top-k when its rank is below k. Of equal scores all count as found, in whatever order an implementation
+ * would sort them. The prediction is the first class with the greatest score. */
 #ifndef DUET_EVAL_METRICS_H
 #define DUET_EVAL_METRICS_H
 
@@ -15,29 +15,29 @@
 
 typedef struct dt_classification dt_classification;
 
-/* Counts nothing yet. `confusion` keeps a table of classes x classes too. The caller frees. NULL: no classes, more than
- * INT32_MAX of them, or no memory. */
+/* Counts nothing yet. `confusion` keeps a table of classes x classes too. The caller frees. NULL: no classes,
+ * more than INT32_MAX of them, or no memory. */
 dt_classification *dt_classification_new(size_t classes, bool confusion, dt_error *error);
 void dt_classification_free(dt_classification *counts); /* NULL is allowed */
 
-/* Adds rows of scores [rows, classes], one after the other, with their labels [rows] in 0 .. classes-1. `predictions`
- * [rows] gets the predicted classes; NULL: not wanted. A label out of range (-1, no label, included) and a score that is
- * not a number are errors; rows before the bad one have then been counted. */
+/* Adds rows of scores [rows, classes], one after the other, with their labels [rows] in 0 .. classes-1.
+ * `predictions` [rows] gets the predicted classes; NULL: not wanted. A label out of range (-1, no label,
+ * included) and a score that is not a number are errors; rows before the bad one have then been counted. */
 bool dt_classification_add(dt_classification *counts, const float *scores, size_t rows, const int32_t *labels,
                            int32_t *predictions, dt_error *error);
 
 /* The same with scores = embeddings [rows, dim] x weights [classes, dim] transposed, a block at a time. */
 bool dt_classification_add_embeddings(dt_classification *counts, const float *embeddings, size_t rows,
-                                      const float *weights, size_t dim, const int32_t *labels, int32_t *predictions,
-                                      dt_error *error);
+                                      const float *weights, size_t dim, const int32_t *labels,
+                                      int32_t *predictions, dt_error *error);
 
 size_t dt_classification_rows(const dt_classification *counts);
 
 /* The share of rows whose rank is below k; k beyond the classes gives 1. Without rows: 0. */
 double dt_classification_top(const dt_classification *counts, size_t k);
 
-/* The mean over the classes that have rows (*seen of them; NULL is allowed) of the share of their rows that were
- * predicted right: what scikit-learn calls balanced accuracy. Without rows: 0. */
+/* The mean over the classes that have rows (*seen of them; NULL is allowed) of the share of their rows that
+ * were predicted right: what scikit-learn calls balanced accuracy. Without rows: 0. */
 double dt_classification_mean_recall(const dt_classification *counts, size_t *seen);
 
 /* Rows of each class, and how many of them were predicted right [classes]. Borrowed, as the next. */

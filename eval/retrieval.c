@@ -26,8 +26,8 @@ static bool owners_of_captions(owners *own, const int32_t *caption_image, size_t
 static void owners_free(owners *own);
 static bool find_ranks(const float *query, size_t queries, const float *gallery, size_t n, size_t dim,
                        const owners *own, int32_t *ranks, dt_error *error);
-static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const owners *own, dt_retrieval_way *way,
-                      dt_error *error);
+static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const owners *own,
+                      dt_retrieval_way *way, dt_error *error);
 
 bool dt_retrieval_run(const float *images, size_t n, const float *captions, size_t m, size_t dim,
                       const int32_t *caption_image, dt_retrieval *result, int32_t *image_ranks,
@@ -59,7 +59,8 @@ static bool check_finite(const char *what, const float *rows, size_t n, size_t d
 {
     for (size_t i = 0; i < n * dim; i++)
         if (!isfinite(rows[i]))
-            return dt_fail(error, "the embedding of %s %zu is not finite; the model has diverged", what, i / dim);
+            return dt_fail(error, "the embedding of %s %zu is not finite; the model has diverged", what,
+                           i / dim);
     return true;
 }
 
@@ -67,11 +68,13 @@ static bool check(const float *images, size_t n, const float *captions, size_t m
                   const int32_t *caption_image, dt_error *error)
 {
     if (!n || !m || !dim || n > INT32_MAX || m > INT32_MAX)
-        return dt_fail(error, "cannot search %zu images and %zu captions of width %zu; expected at least one of each",
-                       n, m, dim);
+        return dt_fail(
+            error, "cannot search %zu images and %zu captions of width %zu; expected at least one of each", n,
+            m, dim);
     for (size_t t = 0; t < m; t++)
         if (caption_image[t] < 0 || (size_t)caption_image[t] >= n)
-            return dt_fail(error, "caption %zu belongs to image %d; expected 0 to %zu", t, caption_image[t], n - 1);
+            return dt_fail(error, "caption %zu belongs to image %d; expected 0 to %zu", t, caption_image[t],
+                           n - 1);
     return check_finite("image", images, n, dim, error) && check_finite("caption", captions, m, dim, error);
 }
 
@@ -119,8 +122,8 @@ static size_t block_of(size_t queries, size_t gallery)
 }
 
 /* scores [part, n] = query [part, dim] x gallery [n, dim] transposed. */
-static bool similarities(const float *query, size_t part, const float *gallery, size_t n, size_t dim, float *scores,
-                         dt_error *error)
+static bool similarities(const float *query, size_t part, const float *gallery, size_t n, size_t dim,
+                         float *scores, dt_error *error)
 {
     return dt_sgemm(false, true, (int64_t)part, (int64_t)n, (int64_t)dim, 1, query, (int64_t)dim, gallery,
                     (int64_t)dim, 0, scores, (int64_t)n) ||
@@ -171,8 +174,8 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const owners *own, dt_retrieval_way *way,
-                      dt_error *error)
+static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const owners *own,
+                      dt_retrieval_way *way, dt_error *error)
 {
     *way = (dt_retrieval_way){.gallery = gallery};
     int32_t *sorted = malloc(queries * sizeof *sorted);
@@ -187,7 +190,8 @@ static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, cons
         sum += ranks[q];
         for (int i = 0; i < DT_RECALLS; i++) {
             way->recall[i] += ranks[q] <= dt_recall_at[i];
-            way->recall_chance[i] += chance(own->start[q + 1] - own->start[q], gallery, (size_t)dt_recall_at[i]);
+            way->recall_chance[i] +=
+                chance(own->start[q + 1] - own->start[q], gallery, (size_t)dt_recall_at[i]);
         }
     }
     qsort(sorted, n, sizeof *sorted, by_value);
@@ -216,8 +220,8 @@ static void keep(int32_t *indices, float *scores, size_t count, size_t k, int32_
     scores[i] = score;
 }
 
-bool dt_retrieval_search(const float *query, size_t queries, const float *gallery, size_t n, size_t dim, size_t k,
-                         int32_t *indices, float *scores, dt_error *error)
+bool dt_retrieval_search(const float *query, size_t queries, const float *gallery, size_t n, size_t dim,
+                         size_t k, int32_t *indices, float *scores, dt_error *error)
 {
     if (!queries || !n || !dim || !k || k > n || n > INT32_MAX)
         return dt_fail(error, "cannot find the best %zu of %zu for %zu queries", k, n, queries);
@@ -231,7 +235,8 @@ bool dt_retrieval_search(const float *query, size_t queries, const float *galler
         good = similarities(query + at * dim, part, gallery, n, dim, all, error);
         for (size_t q = 0; good && q < part; q++)
             for (size_t i = 0; i < n; i++)
-                keep(indices + (at + q) * k, scores + (at + q) * k, i < k ? i : k, k, (int32_t)i, all[q * n + i]);
+                keep(indices + (at + q) * k, scores + (at + q) * k, i < k ? i : k, k, (int32_t)i,
+                     all[q * n + i]);
     }
     free(all);
     return good;

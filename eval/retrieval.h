@@ -1,9 +1,10 @@
-/* Finding captions for images and images for captions, among all of a set, by the inner product of their embeddings.
+/* Finding captions for images and images for captions, among all of a set, by the inner product of their
+ * embeddings.
  *
- * A query's rank is 1 + the number of items with a similarity strictly greater than that of the best item that belongs
- * to it. R@k is the share of queries with a rank of at most k (Karpathy and Fei-Fei, "Deep visual-semantic alignments",
- * CVPR 2015). The median of an even number is the mean of the two in the middle. Only a block of the similarities
- * stands in memory at a time. */
+ * A query's rank is 1 + the number of items with a similarity strictly greater than that of the best item
+ * that belongs to it. R@k is the share of queries with a rank of at most k (Karpathy and Fei-Fei, "Deep
+ * visual-semantic alignments", CVPR 2015). The median of an even number is the mean of the two in the middle.
+ * Only a block of the similarities stands in memory at a time. */
 #ifndef DUET_EVAL_RETRIEVAL_H
 #define DUET_EVAL_RETRIEVAL_H
 
@@ -16,8 +17,8 @@
 enum { DT_RECALLS = 3 };
 extern const int dt_recall_at[DT_RECALLS]; /* 1, 5, 10 */
 
-/* One direction. The chance levels are those of a random order, exactly: for a query with c items of its own among g,
- * 1 - C(g - c, k) / C(g, k), which is k / g for one. */
+/* One direction. The chance levels are those of a random order, exactly: for a query with c items of its own
+ * among g, 1 - C(g - c, k) / C(g, k), which is k / g for one. */
 typedef struct dt_retrieval_way {
     size_t queries, gallery; /* asked; searched */
     double recall[DT_RECALLS], recall_chance[DT_RECALLS];
@@ -26,19 +27,21 @@ typedef struct dt_retrieval_way {
 
 typedef struct dt_retrieval {
     dt_retrieval_way image_to_text; /* queries: the images that have captions */
-    dt_retrieval_way text_to_image; /* queries: all captions; searched: all images, those without captions included */
+    dt_retrieval_way
+        text_to_image; /* queries: all captions; searched: all images, those without captions included */
 } dt_retrieval;
 
-/* images [n, dim], captions [m, dim]; caption_image [m] says whose each caption is, in any order, an image having any
- * number of them. image_ranks [n] (0: no captions) and caption_ranks [m] get the ranks; either may be NULL. Refused:
- * n or m zero or beyond INT32_MAX, an owner out of range, an embedding that is not finite. */
+/* images [n, dim], captions [m, dim]; caption_image [m] says whose each caption is, in any order, an image
+ * having any number of them. image_ranks [n] (0: no captions) and caption_ranks [m] get the ranks; either may
+ * be NULL. Refused: n or m zero or beyond INT32_MAX, an owner out of range, an embedding that is not finite.
+ */
 bool dt_retrieval_run(const float *images, size_t n, const float *captions, size_t m, size_t dim,
                       const int32_t *caption_image, dt_retrieval *result, int32_t *image_ranks,
                       int32_t *caption_ranks, dt_error *error);
 
-/* The k rows of gallery [n, dim] nearest to each query [queries, dim], best first, of equals the first one: indices and
- * scores [queries, k]. k is at most n. */
-bool dt_retrieval_search(const float *query, size_t queries, const float *gallery, size_t n, size_t dim, size_t k,
-                         int32_t *indices, float *scores, dt_error *error);
+/* The k rows of gallery [n, dim] nearest to each query [queries, dim], best first, of equals the first one:
+ * indices and scores [queries, k]. k is at most n. */
+bool dt_retrieval_search(const float *query, size_t queries, const float *gallery, size_t n, size_t dim,
+                         size_t k, int32_t *indices, float *scores, dt_error *error);
 
 #endif

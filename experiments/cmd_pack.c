@@ -75,8 +75,8 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
         {"from", 'f', DT_CHOICE, &s->from, "auto|folder|table|webdataset|tar|idx|cifar|emoji",
          .help = "format of the sources; auto looks at the first", .preset = "auto"},
         {"template", 't', DT_STRINGS, &s->templates, "TEXT",
-         .help = "caption for images that have only a class, {} being its name; may be repeated (default: "
-                 "a photo of a {})"},
+         .help = "caption for images that have only a class, {} being its name (default: a photo of a "
+                 "{})"},
         {"classes", 0, DT_STRING, &s->classes, "FILE",
          .help = "class names, one a line, in the order of labels"},
         {"image-column", 0, DT_STRING, &s->image_column, "NAME", .help = "table: column of paths"},
@@ -85,7 +85,7 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
         {"weight-column", 0, DT_STRING, &s->weight_column, "NAME",
          .help = "table: column of sampling weights"},
         {"extra-column", 0, DT_STRINGS, &s->extra_columns, "NAME",
-         .help = "table: column to keep as an attribute; may be repeated"},
+         .help = "table: column to keep as an attribute"},
         {"keep-rows", 0, DT_FLAG, &s->keep_rows,
          .help =
              "table: a pair for every row, also where rows share their image; otherwise they become one pair "

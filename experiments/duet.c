@@ -15,6 +15,8 @@ typedef struct command {
 /* In the order of `duet --help`. */
 static const command commands[] = {
     {"pack", "packs images and captions into a pair store", dt_cmd_pack},
+    {"tokenizer", "learns a byte-pair vocabulary, or shows what it makes of texts", dt_cmd_tokenizer},
+    {"pretrain", "trains an image and a text tower together on packed pairs", dt_cmd_pretrain},
     {NULL, NULL, NULL},
 };
 

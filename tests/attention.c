@@ -142,7 +142,7 @@ static void check_second(const row *r)
     op_end(&run);
 }
 
-/* What comes later must not move a causal result by a bit, not even as NaN in v. */
+/* What comes later must not move a causal result by a bit. */
 static void check_causality(void)
 {
     enum { T = 45, W = 16, CUT = 21 };

@@ -1,5 +1,6 @@
-/* Convolutions: values and gradients against the definition in float64, against stored references, against differences,
- * and a gradient of a gradient. */
+/* Convolutions: values and gradients against the definition in float64, against stored references, against
+ * differences, and a gradient of a gradient. */
+#include "kernels/cpu/onednn.h"
 #include "tests/op_golden.h"
 
 typedef struct row {
@@ -30,17 +31,19 @@ static int64_t at(const dt_shape *s, int64_t a, int64_t b, int64_t c, int64_t d)
 
 typedef enum { OF_X, OF_WEIGHT, OF_Y } tensor;
 
-/* Sums, over every product x * weight that goes into an element of y, the product of the two other tensors into `sum`,
- * and of their absolute values into `size`: the value or one of the gradients, by the definition. */
-static void define(const plain *p, tensor which, const float *x, const float *weight, const float *y, double *sum,
-                   double *size)
+/* Sums, over every product x * weight that goes into an element of y, the product of the two other tensors
+ * into `sum`, and of their absolute values into `size`: the value or one of the gradients, by the
+ * definition. */
+static void define(const plain *p, tensor which, const float *x, const float *weight, const float *y,
+                   double *sum, double *size)
 {
     const dt_conv_form *f = &p->form;
     const int64_t in = p->weight.dim[1], out = p->y.dim[3] / f->groups;
     for (int64_t n = 0; n < p->y.dim[0]; n++)
         for (int64_t i = 0; i < p->y.dim[1] * p->y.dim[2]; i++)
             for (int64_t k = 0; k < p->weight.dim[2] * p->weight.dim[3]; k++) {
-                int64_t oy = i / p->y.dim[2], ox = i % p->y.dim[2], ky = k / p->weight.dim[3], kx = k % p->weight.dim[3];
+                int64_t oy = i / p->y.dim[2], ox = i % p->y.dim[2], ky = k / p->weight.dim[3],
+                        kx = k % p->weight.dim[3];
                 int64_t iy = oy * f->stride[0] - f->padding[0] + ky * f->dilation[0];
                 int64_t ix = ox * f->stride[1] - f->padding[1] + kx * f->dilation[1];
                 if (iy < 0 || iy >= p->x.dim[1] || ix < 0 || ix >= p->x.dim[2])
@@ -48,7 +51,9 @@ static void define(const plain *p, tensor which, const float *x, const float *we
                 for (int64_t o = 0; o < p->y.dim[3]; o++)
                     for (int64_t c = 0; c < in; c++) {
                         int64_t a = at(&p->x, n, iy, ix, o / out * in + c), w = at(&p->weight, o, c, ky, kx);
-                        int64_t b = at(&p->y, n, oy, ox, o), to = which == OF_X ? a : which == OF_WEIGHT ? w : b;
+                        int64_t b = at(&p->y, n, oy, ox, o), to = which == OF_X        ? a
+                                                                  : which == OF_WEIGHT ? w
+                                                                                       : b;
                         double term = (which == OF_X ? 1.0 : x[a]) * (which == OF_WEIGHT ? 1.0 : weight[w]) *
                                       (which == OF_Y ? 1.0 : y[b]);
                         sum[to] += term;
@@ -57,10 +62,10 @@ static void define(const plain *p, tensor which, const float *x, const float *we
             }
 }
 
-/* Compares with the definition. float32 sums of n terms of total size S are off by about log2(n) / 2 roundings of S where
- * they are taken in blocks; 16 roundings, 2^-20 S, leave room for other orders. */
-static void check(const char *name, const char *what, const plain *p, tensor which, const float *x, const float *weight,
-                  const float *y, const float *bias, const float *got)
+/* Compares with the definition. float32 sums of n terms of total size S are off by about log2(n) / 2
+ * roundings of S where they are taken in blocks; 16 roundings, 2^-20 S, leave room for other orders. */
+static void check(const char *name, const char *what, const plain *p, tensor which, const float *x,
+                  const float *weight, const float *y, const float *bias, const float *got)
 {
     const dt_shape *s = which == OF_X ? &p->x : which == OF_WEIGHT ? &p->weight : &p->y;
     const size_t n = (size_t)dt_count(s);
@@ -83,10 +88,14 @@ static void check(const char *name, const char *what, const plain *p, tensor whi
 
 static void against_definition(const row *r)
 {
-    const int64_t first = r->transposed ? r->in : r->out, second = (r->transposed ? r->out : r->in) / r->form.groups;
-    op_case c = {.name = r->name, .build = build, .context = r, .inputs = 3,
-                 .shape = {dt_dims(r->batch, r->height, r->width, r->in), dt_dims(first, second, r->kh, r->kw),
-                           dt_dims(r->out)}};
+    const int64_t first = r->transposed ? r->in : r->out,
+                  second = (r->transposed ? r->out : r->in) / r->form.groups;
+    op_case c = {.name = r->name,
+                 .build = build,
+                 .context = r,
+                 .inputs = 3,
+                 .shape = {dt_dims(r->batch, r->height, r->width, r->in),
+                           dt_dims(first, second, r->kh, r->kw), dt_dims(r->out)}};
     op_run run;
     if (!ok(op_start(&run, &c, NULL), "%s runs", r->name)) {
         printf("# %s\n", run.error);
@@ -113,7 +122,9 @@ static void against_definition(const row *r)
     op_end(&run);
 }
 
-#define FORM(s, p, d, g) {.stride = {s, s}, .padding = {p, p}, .dilation = {d, d}, .groups = g}
+#define UNEVEN(s0, s1, p0, p1, d0, d1, g)                                                                    \
+    {.stride = {s0, s1}, .padding = {p0, p1}, .dilation = {d0, d1}, .groups = g}
+#define FORM(s, p, d, g) UNEVEN(s, s, p, p, d, d, g)
 static const row rows[] = {
     {"one pixel", 1, 1, 1, 1, 1, 1, 1, FORM(1, 0, 1, 1), {0}, false},
     {"3x3", 2, 7, 5, 3, 4, 3, 3, FORM(1, 1, 1, 1), {0}, false},
@@ -124,8 +135,7 @@ static const row rows[] = {
     {"1x1, stride 3, padding 1", 1, 5, 5, 3, 2, 1, 1, FORM(3, 1, 1, 1), {0}, false},
     {"dilation 2", 2, 9, 9, 5, 6, 3, 3, FORM(1, 2, 2, 1), {0}, false},
     {"dilation 3, stride 2", 1, 13, 11, 4, 3, 3, 2, FORM(2, 1, 3, 1), {0}, false},
-    {"uneven settings", 2, 11, 13, 3, 5, 5, 2,
-     {.stride = {2, 3}, .padding = {2, 0}, .dilation = {1, 2}, .groups = 1}, {0}, false},
+    {"uneven settings", 2, 11, 13, 3, 5, 5, 2, UNEVEN(2, 3, 2, 0, 1, 2, 1), {0}, false},
     {"2 groups", 2, 6, 5, 6, 10, 3, 3, FORM(1, 1, 1, 2), {0}, false},
     {"4 groups of 16 channels", 1, 6, 5, 64, 64, 3, 3, FORM(1, 1, 1, 4), {0}, false},
     {"depthwise", 2, 7, 6, 13, 13, 3, 3, FORM(2, 1, 1, 13), {0}, false},
@@ -139,8 +149,7 @@ static const row rows[] = {
     {"transposed 3x3", 2, 5, 4, 3, 4, 3, 3, FORM(1, 1, 1, 1), {0}, true},
     {"transposed 4x4, stride 2", 2, 5, 7, 6, 5, 4, 4, FORM(2, 1, 1, 1), {0}, true},
     {"transposed, output padding", 2, 4, 5, 8, 16, 3, 3, FORM(2, 1, 1, 1), {1, 1}, true},
-    {"transposed, uneven", 1, 4, 5, 4, 6, 3, 2,
-     {.stride = {3, 2}, .padding = {0, 1}, .dilation = {1, 2}, .groups = 2}, {2, 0}, true},
+    {"transposed, uneven", 1, 4, 5, 4, 6, 3, 2, UNEVEN(3, 2, 0, 1, 1, 2, 2), {2, 0}, true},
     {"transposed from one pixel", 3, 1, 1, 10, 32, 4, 4, FORM(1, 0, 1, 1), {0}, true},
     {"transposed patches", 2, 3, 4, 6, 3, 8, 8, FORM(8, 0, 1, 1), {3, 5}, true},
 };
@@ -161,9 +170,14 @@ static dt_tensor *gradients(dt_tensor **x, const void *context)
 
 static void second_order(const row *r, dt_shape y)
 {
-    const int64_t first = r->transposed ? r->in : r->out, second = (r->transposed ? r->out : r->in) / r->form.groups;
-    op_case c = {.name = r->name, .build = gradients, .context = r, .inputs = 3,
-                 .shape = {dt_dims(r->batch, r->height, r->width, r->in), dt_dims(first, second, r->kh, r->kw), y}};
+    const int64_t first = r->transposed ? r->in : r->out,
+                  second = (r->transposed ? r->out : r->in) / r->form.groups;
+    op_case c = {
+        .name = r->name,
+        .build = gradients,
+        .context = r,
+        .inputs = 3,
+        .shape = {dt_dims(r->batch, r->height, r->width, r->in), dt_dims(first, second, r->kh, r->kw), y}};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "%s: the gradients can be differentiated", r->name))
         op_differences(&run);
@@ -176,11 +190,15 @@ static void derivatives(void)
 {
     const row some = {"gradients of a convolution", 2, 6, 5, 4, 6, 3, 3, FORM(2, 1, 1, 2), {0}, false};
     const row patches = {"gradients of patches", 1, 16, 17, 3, 2, 8, 8, FORM(8, 0, 1, 1), {0}, false};
-    const row up = {"gradients of a transposed convolution", 2, 3, 4, 4, 6, 3, 3, FORM(2, 1, 1, 2), {1, 0}, true};
+    const row up = {
+        "gradients of a transposed convolution", 2, 3, 4, 4, 6, 3, 3, FORM(2, 1, 1, 2), {1, 0}, true};
     second_order(&some, dt_dims(2, 3, 3, 6));
     second_order(&patches, dt_dims(1, 2, 2, 2));
     second_order(&up, dt_dims(2, 6, 7, 6));
-    op_case c = {.name = "convolution", .build = build, .context = &some, .inputs = 3,
+    op_case c = {.name = "convolution",
+                 .build = build,
+                 .context = &some,
+                 .inputs = 3,
                  .shape = {dt_dims(2, 6, 5, 4), dt_dims(6, 2, 3, 3), dt_dims(6)}};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "a convolution runs"))
@@ -191,7 +209,8 @@ static void derivatives(void)
 /* ---- Mistakes ---- */
 
 /* Whether recording is refused with a message that says `words`. */
-static void refused(const char *name, dt_shape x, dt_shape weight, int64_t bias, dt_conv_form form, const char *words)
+static void refused(const char *name, dt_shape x, dt_shape weight, int64_t bias, dt_conv_form form,
+                    const char *words)
 {
     dt_graph *g = dt_graph_new();
     dt_tensor *tx = dt_input(g, "x", DT_F32, x), *tw = dt_input(g, "w", DT_F32, weight);
@@ -232,6 +251,37 @@ static void mistakes(void)
     dt_graph_free(g);
 }
 
+/* Sizes that no recorded op can have are refused with a message, and nothing leaks. */
+static void impossible(void)
+{
+    const dt_onednn_sizes sizes = {.batch = 1, .height = 8, .width = 8, .in = 3, .y_height = 8, .y_width = 9,
+                                   .out = 4, .kernel = {3, 3}, .stride = {1, 1}, .padding = {1, 1},
+                                   .dilation = {1, 1}, .groups = 1};
+    for (int kind = DT_ONEDNN_FORWARD; kind <= DT_ONEDNN_WEIGHT_GRAD; kind++) {
+        char message[DT_MESSAGE] = "";
+        dt_onednn_conv *conv = dt_onednn_conv_new((dt_onednn_kind)kind, &sizes, message, sizeof message);
+        ok(!conv && strstr(message, "sizes"), "impossible sizes are refused: %s", message);
+        dt_onednn_conv_free(conv);
+    }
+}
+
+/* Many small products inside a parallel region, as attention does it. */
+static void nested_products(void)
+{
+    enum { PRODUCTS = 64, M = 5, N = 7, K = 3 };
+    static float a[PRODUCTS * M * K], b[K * N], c[PRODUCTS * M * N], want[PRODUCTS * M * N];
+    op_random(a, PRODUCTS * M * K, 1);
+    op_random(b, K * N, 2);
+    for (int i = 0; i < PRODUCTS * M; i++)
+        for (int j = 0; j < N; j++)
+            want[i * N + j] = a[i * K] * b[j] + a[i * K + 1] * b[N + j] + a[i * K + 2] * b[2 * N + j];
+#pragma omp parallel for
+    for (int i = 0; i < PRODUCTS; i++)
+        dt_sgemm(false, false, M, N, K, 1, a + i * M * K, K, b, N, 0, c + i * M * N, N);
+    near("products inside a parallel region", c, want, PRODUCTS * M * N, 1e-5);
+    ok(!dt_sgemm(false, false, -1, N, K, 1, a, K, b, N, 0, c, N), "a negative size is refused");
+}
+
 /* ---- Stored references ---- */
 
 static dt_conv_form form_of(const void *s)
@@ -253,7 +303,8 @@ static dt_tensor *stored_conv(dt_tensor **x, const void *s)
 
 static dt_tensor *stored_transposed(dt_tensor **x, const void *s)
 {
-    const int output_padding[] = {op_setting(s, "output_padding", 0, 0), op_setting(s, "output_padding", 1, 0)};
+    const int output_padding[] = {op_setting(s, "output_padding", 0, 0),
+                                  op_setting(s, "output_padding", 1, 0)};
     return dt_conv_transpose2d(x[0], x[1], x[2], form_of(s), output_padding);
 }
 
@@ -263,6 +314,8 @@ int main(void)
         against_definition(&rows[i]);
     derivatives();
     mistakes();
+    impossible();
+    nested_products();
     op_golden("conv2d", stored_conv);
     op_golden("conv_transpose2d", stored_transposed);
     return done();

@@ -8,8 +8,8 @@
 static dt_error error;
 
 /* scikit-learn's numbers. `predicted`: the prediction that the file holds is checked too. */
-static void golden_case(const char *tensors, const char *truths, const char *scores_name, const char *predictions_name,
-                        const char *metrics)
+static void golden_case(const char *tensors, const char *truths, const char *scores_name,
+                        const char *predictions_name, const char *metrics)
 {
     const char *path = golden(tensors), *labels_path = golden(truths), *expected = golden(metrics);
     dt_safetensors *file = path && labels_path && expected ? dt_safetensors_open(path, &error) : NULL;
@@ -36,15 +36,18 @@ static void golden_case(const char *tensors, const char *truths, const char *sco
                                  predicted + rows / 3, &error),
        "%s runs in two blocks", metrics);
     ok(!memcmp(predicted, want_predicted, rows * sizeof *predicted), "%s predictions", metrics);
-    ok(fabs(dt_classification_top(counts, 1) - json_number_value(json_object_get(want, "top_1_accuracy"))) < 1e-12,
+    ok(fabs(dt_classification_top(counts, 1) - json_number_value(json_object_get(want, "top_1_accuracy"))) <
+           1e-12,
        "%s top-1", metrics);
-    ok(fabs(dt_classification_top(counts, 3) - json_number_value(json_object_get(want, "top_3_accuracy"))) < 1e-12,
+    ok(fabs(dt_classification_top(counts, 3) - json_number_value(json_object_get(want, "top_3_accuracy"))) <
+           1e-12,
        "%s top-3", metrics);
     size_t seen;
     double recall = dt_classification_mean_recall(counts, &seen);
     const json_t *balanced = json_object_get(want, "balanced_accuracy");
     double macro = json_number_value(json_object_get(json_object_get(want, "macro"), "recall"));
-    ok(fabs(recall - (balanced ? json_number_value(balanced) : macro * (double)classes / (double)seen)) < 1e-12,
+    ok(fabs(recall - (balanced ? json_number_value(balanced) : macro * (double)classes / (double)seen)) <
+           1e-12,
        "%s mean per-class recall over %zu classes", metrics, seen);
     const json_t *confusion = json_object_get(want, "confusion_matrix");
     bool same = true;
@@ -84,10 +87,12 @@ static void ties(void)
     dt_classification_free(counts);
 }
 
-/* Blocks of embeddings against the definition; numbers exact in float32. The classes make several blocks of the rows. */
+/* Blocks of embeddings against the definition; numbers exact in float32. The classes make several blocks of
+ * the rows. */
 static void blocks(size_t rows, size_t classes, size_t dim)
 {
-    float *embeddings = malloc(rows * dim * sizeof *embeddings), *weights = malloc(classes * dim * sizeof *weights);
+    float *embeddings = malloc(rows * dim * sizeof *embeddings),
+          *weights = malloc(classes * dim * sizeof *weights);
     int32_t *labels = malloc(rows * sizeof *labels), *predicted = malloc(rows * sizeof *predicted);
     for (size_t i = 0; i < rows * dim; i++)
         embeddings[i] = (float)(dt_hash64(1, i, rows) % 1024) / 512.0f - 1;
@@ -130,11 +135,13 @@ static void refused(void)
     dt_classification *counts = dt_classification_new(2, false, &error);
     const float scores[] = {0, 1, NAN, 1};
     const int32_t beyond[] = {2}, none[] = {-1}, good[] = {0, 1};
-    ok(dt_classification_top(counts, 1) == 0 && dt_classification_mean_recall(counts, NULL) == 0, "nothing counted");
+    ok(dt_classification_top(counts, 1) == 0 && dt_classification_mean_recall(counts, NULL) == 0,
+       "nothing counted");
     ok(!dt_classification_add(counts, scores, 1, beyond, NULL, &error) &&
            strstr(error.message, "row 0 has label 2; expected 0 to 1"),
        "a label beyond the classes");
-    ok(!dt_classification_add(counts, scores, 1, none, NULL, &error) && strstr(error.message, "label -1"), "no label");
+    ok(!dt_classification_add(counts, scores, 1, none, NULL, &error) && strstr(error.message, "label -1"),
+       "no label");
     ok(!dt_classification_add(counts, scores, 2, good, NULL, &error) &&
            strstr(error.message, "row 1 for class 0 is not a number"),
        "a score that is not a number");

@@ -1,4 +1,5 @@
-/* Pooling: values and gradients against the definition in float64, against stored references, against differences. */
+/* Pooling: values and gradients against the definition in float64, against stored references, against
+ * differences. */
 #include "tests/op_golden.h"
 
 typedef enum { MAXIMUM, AVERAGE, ADAPTIVE } kind;
@@ -32,9 +33,11 @@ static int64_t window(const row *r, int axis, int64_t i, int64_t n, int64_t *len
 }
 
 /* One element of y into want, and its part of the gradient into dx. */
-static void element(const row *r, const dt_shape *y, size_t at, const float *x, double dy, float *want, double *dx)
+static void element(const row *r, const dt_shape *y, size_t at, const float *x, double dy, float *want,
+                    double *dx)
 {
-    int64_t channel = (int64_t)at % r->channels, pixel = (int64_t)at / r->channels, length[2], best = -1, count = 0;
+    int64_t channel = (int64_t)at % r->channels, pixel = (int64_t)at / r->channels, length[2], best = -1,
+            count = 0;
     int64_t n = pixel / (y->dim[1] * y->dim[2]);
     int64_t top = window(r, 0, pixel / y->dim[2] % y->dim[1], r->height, &length[0]);
     int64_t left = window(r, 1, pixel % y->dim[2], r->width, &length[1]);
@@ -59,7 +62,8 @@ static void element(const row *r, const dt_shape *y, size_t at, const float *x, 
             dx[member[k]] += dy / area;
 }
 
-/* Half-integers in random order, all different: a maximum is clear, and stays so under the steps of differences. */
+/* Half-integers in random order, all different: a maximum is clear, and stays so under the steps of
+ * differences. */
 static float *distinct(size_t n)
 {
     float *x = malloc(sizeof *x * n);
@@ -106,7 +110,7 @@ static void against_definition(const row *r)
 }
 
 #define FORM(k, s, p) {.kernel = {k, k}, .stride = {s, s}, .padding = {p, p}}
-#define UNEVEN {.kernel = {3, 2}, .stride = {1, 3}, .padding = {1, 0}}
+#define UNEVEN        {.kernel = {3, 2}, .stride = {1, 3}, .padding = {1, 0}}
 static const row rows[] = {
     {"max 2x2", MAXIMUM, 2, 6, 4, 3, FORM(2, 2, 0), {0}},
     {"max 3x3, stride 2, padding 1", MAXIMUM, 2, 7, 9, 5, FORM(3, 2, 1), {0}},
@@ -131,22 +135,29 @@ static const row rows[] = {
 static void choices(void)
 {
     const row r = {"choice", MAXIMUM, 1, 2, 4, 1, FORM(2, 2, 0), {0}};
-    const float x[] = {3, 3, NAN, 7, 3, 3, 8, -INFINITY}, dy[] = {5, 6}, low[] = {-INFINITY, -INFINITY, 0, 0,
-                                                                                -INFINITY, -INFINITY, 0, 0};
-    op_case c = {.name = "choice", .build = build, .context = &r, .inputs = 1, .shape = {dt_dims(1, 2, 4, 1)},
-                 .value = {x}, .dy = dy};
+    const float x[] = {3, 3, NAN, 7, 3, 3, 8, -INFINITY}, dy[] = {5, 6},
+                low[] = {-INFINITY, -INFINITY, 0, 0, -INFINITY, -INFINITY, 0, 0};
+    op_case c = {.name = "choice",
+                 .build = build,
+                 .context = &r,
+                 .inputs = 1,
+                 .shape = {dt_dims(1, 2, 4, 1)},
+                 .value = {x},
+                 .dy = dy};
     op_run run;
     ok(op_start(&run, &c, NULL), "equal maxima and a NaN run");
-    near("the first of equal maxima takes the gradient, a NaN wins", run.dx[0], ((const float[]){5, 0, 6, 0, 0, 0, 0, 0}),
-         8, 0);
+    near("the first of equal maxima takes the gradient, a NaN wins", run.dx[0],
+         ((const float[]){5, 0, 6, 0, 0, 0, 0, 0}), 8, 0);
     ok(run.y[0] == 3 && isnan(run.y[1]), "a maximum over a NaN is NaN");
     op_end(&run);
     c.value[0] = low;
-    ok(op_start(&run, &c, NULL) && run.y[0] == -INFINITY && run.dx[0][0] == 5, "a window of minus infinity is one");
+    ok(op_start(&run, &c, NULL) && run.y[0] == -INFINITY && run.dx[0][0] == 5,
+       "a window of minus infinity is one");
     op_end(&run);
 }
 
-/* The gradient as a function of x and its upstream, so that differences look at the gradient of the gradient. */
+/* The gradient as a function of x and its upstream, so that differences look at the gradient of the
+ * gradient. */
 static dt_tensor *gradient(dt_tensor **x, const void *context)
 {
     dt_tensor *y = build(x, context), *dx;
@@ -159,7 +170,11 @@ static void second_order(kind k, const char *name)
     const row r = {name, k, 2, 7, 9, 5, FORM(3, 2, 1), {4, 5}};
     const dt_shape shape = dt_dims(2, 7, 9, 5);
     float *x = distinct((size_t)dt_count(&shape));
-    op_case c = {.name = name, .build = gradient, .context = &r, .inputs = 2, .shape = {shape, dt_dims(2, 4, 5, 5)},
+    op_case c = {.name = name,
+                 .build = gradient,
+                 .context = &r,
+                 .inputs = 2,
+                 .shape = {shape, dt_dims(2, 4, 5, 5)},
                  .value = {x}};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "%s: the gradient can be differentiated", name))

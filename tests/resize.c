@@ -1,4 +1,5 @@
-/* Resizing: values and gradients against the definition in float64, against stored references, against differences. */
+/* Resizing: values and gradients against the definition in float64, against stored references, against
+ * differences. */
 #include "tests/op_golden.h"
 
 typedef struct row {
@@ -27,7 +28,8 @@ static double kernel(dt_resize_kind how, double d)
     return d < 2 ? a * d * d * d - 5 * a * d * d + 8 * a * d - 4 * a : 0;
 }
 
-/* The weight of place k of n in place i of `to`: the kernel over an axis whose border places go on for ever. */
+/* The weight of place k of n in place i of `to`: the kernel over an axis whose border places go on for
+ * ever. */
 static double weight(const row *r, int64_t i, int64_t to, int64_t k, int64_t n)
 {
     if (r->how == DT_RESIZE_NEAREST)
@@ -115,7 +117,10 @@ static dt_tensor *gradient(dt_tensor **x, const void *context)
 static void second_order(void)
 {
     const row r = {"gradient of bicubic", 2, 5, 4, 3, {7, 9}, DT_RESIZE_BICUBIC, false};
-    op_case c = {.name = r.name, .build = gradient, .context = &r, .inputs = 2,
+    op_case c = {.name = r.name,
+                 .build = gradient,
+                 .context = &r,
+                 .inputs = 2,
                  .shape = {dt_dims(2, 5, 4, 3), dt_dims(2, 7, 9, 3)}};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "the gradient can be differentiated"))
@@ -123,7 +128,8 @@ static void second_order(void)
     op_end(&run);
 }
 
-static void refused(const char *name, dt_shape x, int height, dt_resize_kind how, bool align, const char *words)
+static void refused(const char *name, dt_shape x, int height, dt_resize_kind how, bool align,
+                    const char *words)
 {
     dt_graph *g = dt_graph_new();
     dt_resize(dt_input(g, "x", DT_F32, x), height, 3, how, align);

@@ -29,7 +29,8 @@ static bool figures_agree(const json_t *want, const dt_retrieval_way *way, const
 /* The similarities themselves are what one-hot images and their columns as captions give. */
 static void golden_figures(void)
 {
-    const char *path = golden("retrieval/similarity.safetensors"), *expected = golden("retrieval/expected.json");
+    const char *path = golden("retrieval/similarity.safetensors"),
+               *expected = golden("retrieval/expected.json");
     dt_safetensors *file = path && expected ? dt_safetensors_open(path, &error) : NULL;
     json_t *want = file ? dt_json_load(expected, &error) : NULL;
     if (!want) {
@@ -73,8 +74,8 @@ static float number(uint64_t a, uint64_t b, uint64_t c)
 }
 
 /* The ranks from their definition, on numbers whose products and sums are exact in float32. */
-static bool plain_ranks(const float *images, size_t n, const float *texts, size_t m, size_t dim, const int32_t *owner,
-                        const int32_t *image_ranks, const int32_t *caption_ranks)
+static bool plain_ranks(const float *images, size_t n, const float *texts, size_t m, size_t dim,
+                        const int32_t *owner, const int32_t *image_ranks, const int32_t *caption_ranks)
 {
     double *s = calloc(n * m, sizeof *s);
     for (size_t i = 0; i < n; i++)
@@ -118,8 +119,8 @@ static void against_definition(size_t n, size_t m, size_t dim, size_t owners)
     ok(dt_retrieval_run(images, n, texts, m, dim, owner, &result, of_images, of_captions, &error) &&
            plain_ranks(images, n, texts, m, dim, owner, of_images, of_captions),
        "%zu images, %zu captions of width %zu", n, m, dim);
-    ok(result.text_to_image.queries == m && result.text_to_image.gallery == n && result.image_to_text.gallery == m &&
-           result.image_to_text.queries <= (owners < n ? owners : n),
+    ok(result.text_to_image.queries == m && result.text_to_image.gallery == n &&
+           result.image_to_text.gallery == m && result.image_to_text.queries <= (owners < n ? owners : n),
        "counts of %zu images, %zu captions", n, m);
     free(images);
     free(texts);
@@ -138,14 +139,16 @@ static void ties_and_chance(void)
     ok(r.image_to_text.recall[0] == 1 && r.text_to_image.recall[0] == 1 && r.text_to_image.mean_rank == 1,
        "equal scores do not push a rank down");
     ok(fabs(r.image_to_text.recall_chance[0] - 0.5) < 1e-12, "chance: the mean of 2/3 and 1/3");
-    ok(r.image_to_text.recall_chance[1] == 1 && r.text_to_image.recall_chance[2] == 1, "chance beyond the gallery");
+    ok(r.image_to_text.recall_chance[1] == 1 && r.text_to_image.recall_chance[2] == 1,
+       "chance beyond the gallery");
     ok(r.text_to_image.recall_chance[0] == 0.5, "chance of one among two");
     /* C(4 - 2, 1) / C(4, 1) for two own captions of four; the second image has none. */
     const float four[] = {1, 0, 1, 0, 1, 0, 1, 0};
     const int32_t first[] = {0, 0, 2, 2};
     const float three[] = {1, 0, 0, 1, 1, 1};
-    ok(dt_retrieval_run(three, 3, four, 4, 2, first, &r, NULL, NULL, &error) && r.image_to_text.queries == 2 &&
-           r.text_to_image.gallery == 3 && fabs(r.image_to_text.recall_chance[0] - 0.5) < 1e-12,
+    ok(dt_retrieval_run(three, 3, four, 4, 2, first, &r, NULL, NULL, &error) &&
+           r.image_to_text.queries == 2 && r.text_to_image.gallery == 3 &&
+           fabs(r.image_to_text.recall_chance[0] - 0.5) < 1e-12,
        "an image without captions is searched, not asked");
 }
 
@@ -155,13 +158,15 @@ static void search(void)
     int32_t found[10];
     float scores[10];
     const int32_t want[] = {1, 3, 2, 0, 4, 0, 2, 1, 3, 4}; /* of equals the first one comes first */
-    ok(dt_retrieval_search(query, 2, gallery, 5, 2, 5, found, scores, &error) && !memcmp(found, want, sizeof want),
+    ok(dt_retrieval_search(query, 2, gallery, 5, 2, 5, found, scores, &error) &&
+           !memcmp(found, want, sizeof want),
        "search, all of them");
     ok(scores[0] == 1 && scores[4] == -1 && scores[5] == 2, "scores of a search");
-    ok(dt_retrieval_search(query, 2, gallery, 5, 2, 2, found, scores, &error) && found[0] == 1 && found[1] == 3 &&
-           found[2] == 0 && found[3] == 2,
+    ok(dt_retrieval_search(query, 2, gallery, 5, 2, 2, found, scores, &error) && found[0] == 1 &&
+           found[1] == 3 && found[2] == 0 && found[3] == 2,
        "search, the best two");
-    ok(!dt_retrieval_search(query, 2, gallery, 5, 2, 6, found, scores, &error) && strstr(error.message, "best 6 of 5"),
+    ok(!dt_retrieval_search(query, 2, gallery, 5, 2, 6, found, scores, &error) &&
+           strstr(error.message, "best 6 of 5"),
        "more than there are");
     ok(!dt_retrieval_search(query, 2, gallery, 5, 2, 0, found, scores, &error), "none asked for");
 }

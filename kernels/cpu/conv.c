@@ -1,8 +1,13 @@
-/* Convolutions: oneDNN's, except for the patch embedding of images, where a matrix product of copied patches is faster.
+/* Convolutions: oneDNN's, except where windows do not overlap (patch embeddings, strided 1x1 shortcuts):
+ * there a matrix product of copied patches is mostly as fast or faster.
  *
- * Measured on two AVX-512 cores, x [16, 224, 224, 3] with 16x16 patches -> 384: oneDNN takes 4.4 / 6.6 / 5.6 ms (value,
- * input gradient, weight gradient), patches take 4.6 / 4.5 / 4.3; with 32x32 patches -> 768 and a batch of 32, 21 / 38 /
- * 30 against 19 / 18 / 19. For 1x1 kernels oneDNN equals its own sgemm. */
+ * Best times in ms of value / input gradient / weight gradient, AVX-512, oneDNN against patches. Two cores:
+ * x [16, 224, 224, 3], 16x16 patches -> 384: 4.4 / 6.6 / 5.6 against 4.7 / 4.4 / 4.3 (product and copy timed
+ * apart); [32, 224, 224, 3], 32x32 -> 768: 21 / 38 / 30 against 19 / 18 / 19. One core of a busy machine,
+ * so roughly: [16, 56, 56, 96], 2x2 -> 192: 16 / 15 / 32 against 13 / 13 / 12; [16, 56, 56, 48], 4x4 -> 96,
+ * where oneDNN is ahead in two of three: 3.2 / 2.8 / 5.0 against 3.9 / 3.3 / 3.4. These are of oneDNN 2.6;
+ * 3.2 needs 4 to 28 times as long as patches for input gradients of at most 16 channels. Plain 1x1 kernels
+ * run at the rate of oneDNN's own sgemm. */
 #include "kernels/backend.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/ops.h"
@@ -27,14 +32,15 @@ static int64_t row_width(const dt_onednn_sizes *s)
     return s->kernel[0] * s->kernel[1] * s->in;
 }
 
-/* Whether the windows touch nothing outside the image and each pixel at most once, and the library is slower: it wants
- * channels by the 16, and what pays here is that a patch is a few long stretches of memory. */
+/* Whether the windows touch nothing outside the image and each pixel at most once, and are copied in
+ * stretches that are long enough; for the input gradient short ones pay too, since the library is slow there
+ * where x has few channels. */
 static bool by_patches(dt_onednn_kind kind, const dt_onednn_sizes *s)
 {
     for (int i = 0; i < 2; i++)
         if (s->kernel[i] > s->stride[i] || s->padding[i] || (s->dilation[i] > 1 && s->kernel[i] > 1))
             return false;
-    return s->groups == 1 && s->in < 16 && s->kernel[0] * s->kernel[1] > 1 &&
+    return s->groups == 1 && s->stride[0] * s->stride[1] > 1 &&
            (kind == DT_ONEDNN_INPUT_GRAD || s->kernel[1] * s->in >= 24);
 }
 
@@ -61,7 +67,8 @@ static void scatter(const dt_onednn_sizes *s, const float *rows, float *x, int64
     const int64_t line_width = s->width * s->in;
 #pragma omp parallel for schedule(static)
     for (int64_t line = 0; line < images * s->height; line++) {
-        int64_t image = line / s->height, top = line % s->height / s->stride[0], ky = line % s->height % s->stride[0];
+        int64_t image = line / s->height, top = line % s->height / s->stride[0],
+                ky = line % s->height % s->stride[0];
         float *to = x + line * line_width;
         if (top >= s->y_height || ky >= s->kernel[0]) {
             memset(to, 0, sizeof *to * (size_t)line_width);
@@ -108,9 +115,11 @@ static bool run_patches(const convolution *c, float *x, float *weight, float *y,
         if (c->kind == DT_ONEDNN_FORWARD)
             good = dt_sgemm(false, true, m, s->out, width, 1, rows, width, weight_rows, width, 0, py, s->out);
         else if (c->kind == DT_ONEDNN_INPUT_GRAD)
-            good = dt_sgemm(false, false, m, width, s->out, 1, py, s->out, weight_rows, width, 0, rows, width);
+            good =
+                dt_sgemm(false, false, m, width, s->out, 1, py, s->out, weight_rows, width, 0, rows, width);
         else
-            good = dt_sgemm(true, false, s->out, width, m, 1, py, s->out, rows, width, first > 0, weight_rows, width);
+            good = dt_sgemm(true, false, s->out, width, m, 1, py, s->out, rows, width, first > 0, weight_rows,
+                            width);
         if (c->kind == DT_ONEDNN_INPUT_GRAD)
             scatter(s, rows, px, images);
     }
@@ -132,10 +141,17 @@ static size_t plan_patches(convolution *c)
 
 /* ---- The kernels ---- */
 
-static dt_onednn_sizes sizes_of(const dt_shape *x, const dt_shape *weight, const dt_shape *y, const dt_conv_form *f)
+static dt_onednn_sizes sizes_of(const dt_shape *x, const dt_shape *weight, const dt_shape *y,
+                                const dt_conv_form *f)
 {
-    dt_onednn_sizes s = {.batch = x->dim[0], .height = x->dim[1], .width = x->dim[2], .in = x->dim[3], .y_height = y->dim[1],
-               .y_width = y->dim[2], .out = y->dim[3], .groups = f->groups};
+    dt_onednn_sizes s = {.batch = x->dim[0],
+                         .height = x->dim[1],
+                         .width = x->dim[2],
+                         .in = x->dim[3],
+                         .y_height = y->dim[1],
+                         .y_width = y->dim[2],
+                         .out = y->dim[3],
+                         .groups = f->groups};
     for (int i = 0; i < 2; i++) {
         s.kernel[i] = weight->dim[2 + i];
         s.stride[i] = f->stride[i], s.padding[i] = f->padding[i], s.dilation[i] = f->dilation[i];

@@ -7,12 +7,13 @@
 bool dt_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
               const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
 {
-    return dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) == dnnl_success;
+    return dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc) ==
+           dnnl_success;
 }
 
 enum { X, WEIGHT, Y, TENSORS };
 
-/* A tensor. The library may want the weight in another layout than ours: a reorder then goes between the two. */
+/* A tensor. The library may want the weight in another layout than ours: a reorder then stands between. */
 typedef struct slot {
     dnnl_memory_t ours, theirs; /* `ours` is NULL where the layouts are the same */
     dnnl_primitive_t reorder;
@@ -59,22 +60,23 @@ static void layout_free(layout *l)
     (void)l; /* a plain value in this version */
 }
 
-static dnnl_status_t describe(dnnl_primitive_desc_t *pd, dt_onednn_kind kind, const layout l[TENSORS], const window *w,
-                              dnnl_engine_t engine, const_dnnl_primitive_desc_t hint, const_dnnl_primitive_attr_t attr)
+static dnnl_status_t describe(dnnl_primitive_desc_t *pd, dt_onednn_kind kind, const layout l[TENSORS],
+                              const window *w, dnnl_engine_t engine, const_dnnl_primitive_desc_t hint,
+                              const_dnnl_primitive_attr_t attr)
 {
     layout_ref x = ref(&l[X]), weight = ref(&l[WEIGHT]), y = ref(&l[Y]);
     dnnl_convolution_desc_t d;
     dnnl_status_t status;
     if (kind == DT_ONEDNN_FORWARD)
-        status = dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_training, dnnl_convolution_direct, x,
-                                                            weight, NULL, y, w->stride, w->dilation, w->padding,
-                                                            w->padding);
+        status = dnnl_dilated_convolution_forward_desc_init(&d, dnnl_forward_training,
+                                                            dnnl_convolution_direct, x, weight, NULL, y,
+                                                            w->stride, w->dilation, w->padding, w->padding);
     else if (kind == DT_ONEDNN_INPUT_GRAD)
-        status = dnnl_dilated_convolution_backward_data_desc_init(&d, dnnl_convolution_direct, x, weight, y, w->stride,
-                                                                  w->dilation, w->padding, w->padding);
+        status = dnnl_dilated_convolution_backward_data_desc_init(
+            &d, dnnl_convolution_direct, x, weight, y, w->stride, w->dilation, w->padding, w->padding);
     else
-        status = dnnl_dilated_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, x, weight, NULL, y,
-                                                                     w->stride, w->dilation, w->padding, w->padding);
+        status = dnnl_dilated_convolution_backward_weights_desc_init(
+            &d, dnnl_convolution_direct, x, weight, NULL, y, w->stride, w->dilation, w->padding, w->padding);
     return status == dnnl_success ? dnnl_primitive_desc_create(pd, &d, attr, engine, hint) : status;
 }
 
@@ -97,21 +99,22 @@ static void layout_free(layout *l)
     dnnl_memory_desc_destroy(l->desc);
 }
 
-static dnnl_status_t describe(dnnl_primitive_desc_t *pd, dt_onednn_kind kind, const layout l[TENSORS], const window *w,
-                              dnnl_engine_t engine, const_dnnl_primitive_desc_t hint, const_dnnl_primitive_attr_t attr)
+static dnnl_status_t describe(dnnl_primitive_desc_t *pd, dt_onednn_kind kind, const layout l[TENSORS],
+                              const window *w, dnnl_engine_t engine, const_dnnl_primitive_desc_t hint,
+                              const_dnnl_primitive_attr_t attr)
 {
     layout_ref x = ref(&l[X]), weight = ref(&l[WEIGHT]), y = ref(&l[Y]);
     if (kind == DT_ONEDNN_FORWARD)
-        return dnnl_convolution_forward_primitive_desc_create(pd, engine, dnnl_forward_training,
-                                                              dnnl_convolution_direct, x, weight, NULL, y, w->stride,
-                                                              w->dilation, w->padding, w->padding, attr);
+        return dnnl_convolution_forward_primitive_desc_create(
+            pd, engine, dnnl_forward_training, dnnl_convolution_direct, x, weight, NULL, y, w->stride,
+            w->dilation, w->padding, w->padding, attr);
     if (kind == DT_ONEDNN_INPUT_GRAD)
-        return dnnl_convolution_backward_data_primitive_desc_create(pd, engine, dnnl_convolution_direct, x, weight, y,
-                                                                    w->stride, w->dilation, w->padding, w->padding,
-                                                                    hint, attr);
-    return dnnl_convolution_backward_weights_primitive_desc_create(pd, engine, dnnl_convolution_direct, x, weight,
-                                                                   NULL, y, w->stride, w->dilation, w->padding,
-                                                                   w->padding, hint, attr);
+        return dnnl_convolution_backward_data_primitive_desc_create(pd, engine, dnnl_convolution_direct, x,
+                                                                    weight, y, w->stride, w->dilation,
+                                                                    w->padding, w->padding, hint, attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(pd, engine, dnnl_convolution_direct, x,
+                                                                   weight, NULL, y, w->stride, w->dilation,
+                                                                   w->padding, w->padding, hint, attr);
 }
 
 #endif
@@ -131,16 +134,18 @@ static const int argument[3][TENSORS] = {
 static const int result[3] = {
     [DT_ONEDNN_FORWARD] = Y, [DT_ONEDNN_INPUT_GRAD] = X, [DT_ONEDNN_WEIGHT_GRAD] = WEIGHT};
 
-/* Of the three tensors: images channels-last; the weight plain, or in a layout that the library may choose. */
+/* Of the three tensors: images channels-last; the weight plain, or as the library chooses. */
 static bool make_layouts(layout l[TENSORS], const dt_onednn_sizes *s, bool choose)
 {
-    const dnnl_dims_t x = {s->batch, s->in, s->height, s->width}, y = {s->batch, s->out, s->y_height, s->y_width};
-    const dnnl_dims_t plain = {s->out, s->in, s->kernel[0], s->kernel[1]};
-    const dnnl_dims_t grouped = {s->groups, s->out / s->groups, s->in / s->groups, s->kernel[0], s->kernel[1]};
-    const bool many = s->groups > 1;
+    const dnnl_dims_t x = {s->batch, s->in, s->height, s->width};
+    const dnnl_dims_t y = {s->batch, s->out, s->y_height, s->y_width};
+    const int64_t g = s->groups, out = s->out, in = s->in, kh = s->kernel[0], kw = s->kernel[1];
+    const dnnl_dims_t plain = {out, in, kh, kw}, grouped = {g, out / g, in / g, kh, kw};
+    dnnl_format_tag_t tag = g > 1 ? dnnl_goihw : dnnl_oihw;
+    if (choose)
+        tag = dnnl_format_tag_any;
     return layout_make(&l[X], 4, x, dnnl_nhwc) && layout_make(&l[Y], 4, y, dnnl_nhwc) &&
-           layout_make(&l[WEIGHT], many ? 5 : 4, many ? grouped : plain,
-                       choose ? dnnl_format_tag_any : many ? dnnl_goihw : dnnl_oihw);
+           layout_make(&l[WEIGHT], g > 1 ? 5 : 4, g > 1 ? grouped : plain, tag);
 }
 
 static void free_layouts(layout l[TENSORS])
@@ -149,8 +154,8 @@ static void free_layouts(layout l[TENSORS])
         layout_free(&l[i]);
 }
 
-static dnnl_status_t choose_kernel(dnnl_primitive_desc_t *pd, const dt_onednn_conv *c, const dt_onednn_sizes *s,
-                                   const layout l[TENSORS])
+static dnnl_status_t choose_kernel(dnnl_primitive_desc_t *pd, const dt_onednn_conv *c,
+                                   const dt_onednn_sizes *s, const layout l[TENSORS])
 {
     window w;
     for (int i = 0; i < 2; i++)
@@ -191,8 +196,8 @@ static dnnl_status_t make_slot(dt_onednn_conv *c, int i, layout_ref ours, layout
         return status;
     dnnl_primitive_desc_t pd = NULL;
     const bool out = i == result[c->kind];
-    status = dnnl_reorder_primitive_desc_create(&pd, out ? theirs : ours, c->engine, out ? ours : theirs, c->engine,
-                                                NULL);
+    status = dnnl_reorder_primitive_desc_create(&pd, out ? theirs : ours, c->engine, out ? ours : theirs,
+                                                c->engine, NULL);
     if (status == dnnl_success)
         status = dnnl_primitive_create(&s->reorder, pd);
     dnnl_primitive_desc_destroy(pd);
@@ -235,7 +240,8 @@ static const char *reason(dnnl_status_t status)
     }
 }
 
-dt_onednn_conv *dt_onednn_conv_new(dt_onednn_kind kind, const dt_onednn_sizes *sizes, char *message, size_t length)
+dt_onednn_conv *dt_onednn_conv_new(dt_onednn_kind kind, const dt_onednn_sizes *sizes, char *message,
+                                   size_t length)
 {
     dt_onednn_conv *c = calloc(1, sizeof *c);
     if (!c) {
@@ -275,7 +281,8 @@ bool dt_onednn_conv_run(dt_onednn_conv *c, float *x, float *weight, float *y, vo
 {
     float *const data[TENSORS] = {x, weight, y};
     const int out = result[c->kind];
-    bool good = dnnl_memory_set_data_handle(c->scratch, (char *)workspace + c->scratch_offset) == dnnl_success;
+    bool good =
+        dnnl_memory_set_data_handle(c->scratch, (char *)workspace + c->scratch_offset) == dnnl_success;
     dnnl_exec_arg_t arguments[TENSORS + 1] = {{DNNL_ARG_SCRATCHPAD, c->scratch}};
     for (int i = 0; good && i < TENSORS; i++) {
         slot *s = &c->slot[i];

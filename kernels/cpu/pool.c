@@ -27,8 +27,8 @@ static range covering(int64_t i, int64_t count, const dt_pool_form *f, int axis)
 /* ---- Maximum ---- */
 
 /* Maxima of one window over all channels. A NaN wins, as in the references. */
-static void max_window(const float *restrict image, int64_t width, int64_t channels, range rows, range columns,
-                       float *restrict y, int32_t *restrict index)
+static void max_window(const float *restrict image, int64_t width, int64_t channels, range rows,
+                       range columns, float *restrict y, int32_t *restrict index)
 {
     bool first = true;
     for (int64_t i = rows.first; i < rows.end; i++)
@@ -153,8 +153,8 @@ static bool prepare_avg_pool(dt_preparation *p)
     const bool adjoint = p->node->op == &dt_op_avg_pool_grad;
     const dt_shape *in = &p->node->input[0]->shape, *out = &p->node->output[0].shape;
     const dt_shape *x = adjoint ? out : in, *y = adjoint ? in : out;
-    return dt_separable_prepare(p, window_taps(y->dim[1], x->dim[1], f, 0), window_taps(y->dim[2], x->dim[2], f, 1),
-                                adjoint);
+    return dt_separable_prepare(p, window_taps(y->dim[1], x->dim[1], f, 0),
+                                window_taps(y->dim[2], x->dim[2], f, 1), adjoint);
 }
 
 static bool prepare_adaptive_pool(dt_preparation *p)

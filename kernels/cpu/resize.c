@@ -69,6 +69,7 @@ static bool prepare_resize_grad(dt_preparation *p)
     return prepare(p, &p->node->output[0].shape, &p->node->input[0]->shape, true);
 }
 
-const dt_kernel dt_cpu_resize[] = {{&dt_op_resize, dt_separable_run, prepare_resize, dt_separable_release},
-                                   {&dt_op_resize_grad, dt_separable_run, prepare_resize_grad, dt_separable_release},
-                                   {0}};
+const dt_kernel dt_cpu_resize[] = {
+    {&dt_op_resize, dt_separable_run, prepare_resize, dt_separable_release},
+    {&dt_op_resize_grad, dt_separable_run, prepare_resize_grad, dt_separable_release},
+    {0}};

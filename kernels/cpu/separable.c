@@ -129,8 +129,8 @@ static inline void add_scaled(float *restrict y, const float *restrict x, float 
             y[c] += weight * x[c];
 }
 
-/* Row i of the row matrix times the image: a row [w, c], in `sum` or, where it is a row of the image itself, there.
- * NULL: zeros. */
+/* Row i of the row matrix times the image: a row [w, c], in `sum` or, where it is a row of the image
+ * itself, there. NULL: zeros. */
 static const float *combine_rows(const dt_taps *rows, int64_t i, const float *image, float *sum, int64_t n)
 {
     const int64_t first = rows->start[i], end = rows->start[i + 1];

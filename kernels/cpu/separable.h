@@ -1,6 +1,7 @@
-/* Linear maps over images that act on rows and columns alone: y[i, j] = sum_k sum_l r[i, k] s[j, l] x[k, l], for each
- * channel, with sparse r and s. Average pooling, resizing and the adjoints of both are all of this kind; an adjoint is
- * the map of the transposed matrices, computed at the place that it is for, so that threads never meet. */
+/* Linear maps over images that act on rows and columns alone: y[i, j] = sum_k sum_l r[i, k] s[j, l] x[k,
+ * l], for each channel, with sparse r and s. Average pooling, resizing and the adjoints of both are all of
+ * this kind; an adjoint is the map of the transposed matrices, computed at the place that it is for, so
+ * that threads never meet. */
 #ifndef DUET_KERNELS_CPU_SEPARABLE_H
 #define DUET_KERNELS_CPU_SEPARABLE_H
 
@@ -20,8 +21,8 @@ dt_taps dt_taps_new(int64_t to, int64_t from, int64_t capacity);
 /* Adds a tap to row i. Rows are filled in ascending order; a row may stay empty, or hold a place twice. */
 void dt_taps_add(dt_taps *taps, int64_t i, int64_t place, float weight);
 
-/* For prepare, with a node of one input and one output, both [n, h, w, c]. `rows` and `columns` are the matrices of the
- * forward map; the adjoint is prepared when asked. Takes both over, also when it fails. */
+/* For prepare, with a node of one input and one output, both [n, h, w, c]. `rows` and `columns` are the
+ * matrices of the forward map; the adjoint is prepared when asked. Takes both over, also when it fails. */
 bool dt_separable_prepare(dt_preparation *preparation, dt_taps rows, dt_taps columns, bool adjoint);
 
 /* The kernel's run and release. */

@@ -2,7 +2,9 @@
 
 #include "kernels/ops.h"
 
-enum { LARGEST = 1 << 20 }; /* of strides, paddings, dilations and kernels: far above any use, so that sums stay exact */
+enum {
+    LARGEST = 1 << 20
+}; /* of strides, paddings, dilations and kernels: far above any use, so that sums stay exact */
 
 /* y = conv(x, w) is linear in x and in w. With u of y's shape, input_grad(u, w) and weight_grad(x, u) are its
  * adjoints; since <u, conv(x, w)> is the same number as <x, input_grad(u, w)> and <w, weight_grad(x, u)>, the
@@ -78,9 +80,11 @@ static double weight_grad_flops(const dt_node *node)
 
 const dt_op dt_op_conv = {"conv2d", DT_OP_PLAIN, conv_gradient, conv_flops};
 const dt_op dt_op_conv_input_grad = {"conv2d_input_grad", DT_OP_PLAIN, input_grad_gradient, input_grad_flops};
-const dt_op dt_op_conv_weight_grad = {"conv2d_weight_grad", DT_OP_PLAIN, weight_grad_gradient, weight_grad_flops};
+const dt_op dt_op_conv_weight_grad = {"conv2d_weight_grad", DT_OP_PLAIN, weight_grad_gradient,
+                                      weight_grad_flops};
 
-/* Whether what both directions have in common is right; else g is marked. Groups divide the first axis of weight. */
+/* Whether what both directions have in common is right; else g is marked. Groups divide the first axis of
+ * weight. */
 static bool fits(const char *op, const dt_tensor *x, const dt_tensor *weight, const dt_conv_form *f)
 {
     dt_graph *g = dt_graph_of(x);
@@ -97,8 +101,9 @@ static bool fits(const char *op, const dt_tensor *x, const dt_tensor *weight, co
     for (int i = 0; i < 2 && !dt_graph_error(g); i++)
         if (f->stride[i] < 1 || f->dilation[i] < 1 || f->padding[i] < 0 || f->stride[i] > LARGEST ||
             f->dilation[i] > LARGEST || f->padding[i] > LARGEST || w->dim[2 + i] > LARGEST)
-            dt_graph_fail(g, op, "stride %d, dilation %d, padding %d, kernel %lld along %s: each must be at least 1 "
-                                 "(padding 0) and at most %d",
+            dt_graph_fail(g, op,
+                          "stride %d, dilation %d, padding %d, kernel %lld along %s: each must be at least 1 "
+                          "(padding 0) and at most %d",
                           f->stride[i], f->dilation[i], f->padding[i], (long long)w->dim[2 + i],
                           i ? "the width" : "the height", LARGEST);
     return !dt_graph_error(g);
@@ -111,8 +116,9 @@ static dt_tensor *biased(const char *op, dt_tensor *y, dt_tensor *bias)
     if (!bias || dt_graph_error(g))
         return y;
     if (bias->shape.rank != 1 || bias->shape.dim[0] != y->shape.dim[3] || bias->dtype != DT_F32)
-        return dt_graph_fail(g, op, "expected a float32 bias of shape [%lld], got %s %s", (long long)y->shape.dim[3],
-                             dt_dtype_name(bias->dtype), dt_shape_text(&bias->shape).chars);
+        return dt_graph_fail(g, op, "expected a float32 bias of shape [%lld], got %s %s",
+                             (long long)y->shape.dim[3], dt_dtype_name(bias->dtype),
+                             dt_shape_text(&bias->shape).chars);
     return dt_add(y, bias);
 }
 
@@ -130,10 +136,11 @@ dt_tensor *dt_conv2d(dt_tensor *x, dt_tensor *weight, dt_tensor *bias, dt_conv_f
     if (!fits(op, x, weight, &form))
         return &g->poison;
     if (x->shape.dim[3] != w->dim[1] * form.groups)
-        return dt_graph_fail(g, op, "x %s has %lld channels, a weight [out, in / groups, kh, kw] %s with %d groups "
-                                    "wants %lld",
-                             dt_shape_text(&x->shape).chars, (long long)x->shape.dim[3], dt_shape_text(w).chars,
-                             form.groups, (long long)w->dim[1] * form.groups);
+        return dt_graph_fail(g, op,
+                             "x %s has %lld channels, a weight [out, in / groups, kh, kw] %s with %d groups "
+                             "wants %lld",
+                             dt_shape_text(&x->shape).chars, (long long)x->shape.dim[3],
+                             dt_shape_text(w).chars, form.groups, (long long)w->dim[1] * form.groups);
     dt_shape y = dt_dims(x->shape.dim[0], 0, 0, w->dim[0]);
     for (int i = 0; i < 2; i++) {
         int64_t room = x->shape.dim[1 + i] + 2 * (int64_t)form.padding[i] - reach(&form, i, w->dim[2 + i]);

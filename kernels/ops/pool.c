@@ -12,7 +12,8 @@ static void max_pool_gradient(dt_graph *g, const dt_node *node, dt_tensor *const
 {
     (void)g;
     if (dy[0])
-        dx[0] = record(node, &dt_op_max_pool_grad, node->input[0]->shape, dy[0], (dt_tensor *)&node->output[1]);
+        dx[0] =
+            record(node, &dt_op_max_pool_grad, node->input[0]->shape, dy[0], (dt_tensor *)&node->output[1]);
 }
 
 static void max_pool_grad_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *u, dt_tensor **dx)
@@ -43,7 +44,8 @@ const dt_op dt_op_avg_pool_grad = {"avg_pool_grad", DT_OP_PLAIN, avg_pool_gradie
 
 static void adaptive_pool_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_tensor **dx)
 {
-    const dt_op *adjoint = node->op == &dt_op_adaptive_pool ? &dt_op_adaptive_pool_grad : &dt_op_adaptive_pool;
+    const dt_op *adjoint =
+        node->op == &dt_op_adaptive_pool ? &dt_op_adaptive_pool_grad : &dt_op_adaptive_pool;
     dx[0] = dt_record1(g, adjoint, NULL, 0, node->input[0]->shape, dy[0], NULL, NULL, NULL);
 }
 
@@ -69,8 +71,9 @@ static bool windows(const dt_op *op, const dt_tensor *x, const dt_pool_form *f, 
     *y = x->shape;
     for (int i = 0; i < 2; i++) {
         if (f->kernel[i] < 1 || f->stride[i] < 1 || f->padding[i] < 0 || f->padding[i] > f->kernel[i] / 2) {
-            dt_graph_fail(g, op->name, "kernel %d, stride %d, padding %d: kernel and stride must be at least 1, padding "
-                                       "at most half the kernel",
+            dt_graph_fail(g, op->name,
+                          "kernel %d, stride %d, padding %d: kernel and stride must be at least 1, padding "
+                          "at most half the kernel",
                           f->kernel[i], f->stride[i], f->padding[i]);
             return false;
         }
@@ -94,7 +97,8 @@ dt_tensor *dt_max_pool2d(dt_tensor *x, dt_pool_form form)
     if (dt_span(&x->shape, 1, 3) > INT32_MAX)
         return dt_graph_fail(g, dt_op_max_pool.name, "x %s has more pixels than an int32 index can count",
                              dt_shape_text(&x->shape).chars);
-    return dt_record(g, &dt_op_max_pool, &form, sizeof form, 1, &x, 2, (dt_result[]){{DT_F32, y}, {DT_I32, y}});
+    return dt_record(g, &dt_op_max_pool, &form, sizeof form, 1, &x, 2,
+                     (dt_result[]){{DT_F32, y}, {DT_I32, y}});
 }
 
 dt_tensor *dt_avg_pool2d(dt_tensor *x, dt_pool_form form)
@@ -112,8 +116,8 @@ dt_tensor *dt_adaptive_avg_pool2d(dt_tensor *x, int height, int width)
     if (!is_image(&dt_op_adaptive_pool, x))
         return &g->poison;
     if (height < 1 || width < 1)
-        return dt_graph_fail(g, dt_op_adaptive_pool.name, "cannot pool %s to %d x %d", dt_shape_text(&x->shape).chars,
-                             height, width);
+        return dt_graph_fail(g, dt_op_adaptive_pool.name, "cannot pool %s to %d x %d",
+                             dt_shape_text(&x->shape).chars, height, width);
     dt_shape y = dt_dims(x->shape.dim[0], height, width, x->shape.dim[3]);
     return dt_record1(g, &dt_op_adaptive_pool, NULL, 0, y, x, NULL, NULL, NULL);
 }

@@ -5,8 +5,8 @@
 static void resize_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_tensor **dx)
 {
     const dt_op *adjoint = node->op == &dt_op_resize ? &dt_op_resize_grad : &dt_op_resize;
-    dx[0] = dt_record1(g, adjoint, node->attributes, sizeof(dt_resize_form), node->input[0]->shape, dy[0], NULL, NULL,
-                       NULL);
+    dx[0] = dt_record1(g, adjoint, node->attributes, sizeof(dt_resize_form), node->input[0]->shape, dy[0],
+                       NULL, NULL, NULL);
 }
 
 const dt_op dt_op_resize = {"resize", DT_OP_PLAIN, resize_gradient, NULL};
@@ -22,7 +22,8 @@ dt_tensor *dt_resize(dt_tensor *x, int height, int width, dt_resize_kind how, bo
         return dt_graph_fail(g, op, "expected float32 [n, h, w, c], got %s %s", dt_dtype_name(x->dtype),
                              dt_shape_text(&x->shape).chars);
     if (height < 1 || width < 1)
-        return dt_graph_fail(g, op, "cannot resize %s to %d x %d", dt_shape_text(&x->shape).chars, height, width);
+        return dt_graph_fail(g, op, "cannot resize %s to %d x %d", dt_shape_text(&x->shape).chars, height,
+                             width);
     if (how != DT_RESIZE_NEAREST && how != DT_RESIZE_BILINEAR && how != DT_RESIZE_BICUBIC)
         return dt_graph_fail(g, op, "unknown interpolation %d", (int)how);
     if (how == DT_RESIZE_NEAREST && align_corners)

@@ -7,9 +7,9 @@
 
 typedef enum { DT_RESIZE_NEAREST, DT_RESIZE_BILINEAR, DT_RESIZE_BICUBIC } dt_resize_kind;
 
-/* x [n, h, w, c] -> [n, height, width, c]. Nearest takes floor(i h / height); bicubic has a = -0.75 and clamps at the
- * borders (Keys, 1981). align_corners maps corner to corner (bilinear and bicubic; an error with nearest); otherwise
- * pixel centres are mapped. */
+/* x [n, h, w, c] -> [n, height, width, c]. Nearest takes floor(i h / height); bicubic has a = -0.75 and
+ * clamps at the borders (Keys, 1981). align_corners maps corner to corner (bilinear and bicubic; an error
+ * with nearest); otherwise pixel centres are mapped. */
 dt_tensor *dt_resize(dt_tensor *x, int height, int width, dt_resize_kind how, bool align_corners);
 
 /* ---- For the backends: resize: x -> y, resize_grad: dy -> dx, a linear pair; attributes: ---- */

@@ -1,4 +1,4 @@
-#include "eval/evaluation.h"
+#include "eval/findings.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -6,7 +6,7 @@
 
 #include "data/json.h"
 
-enum { PLACE = 80 }; /* bytes of "galleries[12].hits[3]" */
+enum { PLACE = 64 }; /* bytes of "galleries[12]"; with ".hits[3]" twice as many */
 
 static bool read_figure(dt_figure *f, const json_t *json, const char *file, const char *place, dt_error *error)
 {
@@ -17,6 +17,7 @@ static bool read_figure(dt_figure *f, const json_t *json, const char *file, cons
         {"n", DT_JSON_INT64, &f->n, .least = 0, .most = 0x1p53},
         {"chance", DT_JSON_DOUBLE, &f->chance, .required = false},
         {"note", DT_JSON_STRING, &f->note, .required = false},
+        {"rank", DT_JSON_BOOL, &f->rank, .required = false},
     };
     return dt_json_read_known(json, file, place, fields, sizeof fields / sizeof fields[0], error);
 }
@@ -55,7 +56,7 @@ static bool read_gallery(dt_gallery *g, const json_t *json, const char *file, co
     if (!g->hits)
         return dt_fail(error, "no memory for %s", file);
     for (size_t i = 0; i < g->hit_count; i++) {
-        char inner[PLACE];
+        char inner[2 * PLACE];
         snprintf(inner, sizeof inner, "%s.hits[%zu]", place, i);
         if (!read_hit(&g->hits[i], json_array_get(hits, i), file, inner, error))
             return false;
@@ -63,7 +64,7 @@ static bool read_gallery(dt_gallery *g, const json_t *json, const char *file, co
     return true;
 }
 
-static bool read_parts(dt_evaluation *e, const json_t *figures, const json_t *galleries, const char *file, dt_error *error)
+static bool read_parts(dt_findings *e, const json_t *figures, const json_t *galleries, const char *file, dt_error *error)
 {
     e->figure_count = json_array_size(figures); /* 0 for NULL */
     e->gallery_count = json_array_size(galleries);
@@ -85,24 +86,24 @@ static bool read_parts(dt_evaluation *e, const json_t *figures, const json_t *ga
     return true;
 }
 
-bool dt_evaluation_read(dt_evaluation *evaluation, const char *path, dt_error *error)
+bool dt_findings_read(dt_findings *findings, const char *path, dt_error *error)
 {
-    *evaluation = (dt_evaluation){.json = dt_json_load(path, error)};
+    *findings = (dt_findings){.json = dt_json_load(path, error)};
     const json_t *figures = NULL, *galleries = NULL;
     const dt_json_field fields[] = {
         {"figures", DT_JSON_ARRAY, &figures, .required = false},
         {"galleries", DT_JSON_ARRAY, &galleries, .required = false},
     };
-    return evaluation->json && dt_json_read_known(evaluation->json, path, "", fields, 2, error) &&
-           read_parts(evaluation, figures, galleries, path, error);
+    return findings->json && dt_json_read_known(findings->json, path, "", fields, 2, error) &&
+           read_parts(findings, figures, galleries, path, error);
 }
 
-void dt_evaluation_free(dt_evaluation *evaluation)
+void dt_findings_free(dt_findings *findings)
 {
-    for (size_t i = 0; evaluation->galleries && i < evaluation->gallery_count; i++)
-        free(evaluation->galleries[i].hits);
-    free(evaluation->galleries);
-    free(evaluation->figures);
-    json_decref(evaluation->json);
-    *evaluation = (dt_evaluation){0};
+    for (size_t i = 0; findings->galleries && i < findings->gallery_count; i++)
+        free(findings->galleries[i].hits);
+    free(findings->galleries);
+    free(findings->figures);
+    json_decref(findings->json);
+    *findings = (dt_findings){0};
 }

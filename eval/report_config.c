@@ -1,0 +1,146 @@
+#include "eval/report_config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/json.h"
+#include "eval/html.h"
+
+enum { ROWS_MOST = 1000, DEPTH_MOST = 32, VALUE_MOST = 400, PATH_ROOM = 512 };
+
+typedef struct table {
+    dt_writer *writer;
+    size_t rows, left_out;
+} table;
+
+static void write_value(dt_writer *w, const json_t *value)
+{
+    if (json_is_string(value)) {
+        dt_html_text_cut(w, json_string_value(value), VALUE_MOST);
+        return;
+    }
+    char *text = dt_json_text(value, 0, NULL);
+    dt_html_text_cut(w, text ? text : "?", VALUE_MOST);
+    free(text);
+}
+
+static void write_row(table *t, const char *path, const json_t *value)
+{
+    if (t->rows == ROWS_MOST) {
+        t->left_out++;
+        return;
+    }
+    t->rows++;
+    dt_writer_printf(t->writer, "<tr><th scope=\"row\">");
+    dt_html_text(t->writer, path);
+    dt_writer_printf(t->writer, "</th><td>");
+    write_value(t->writer, value);
+    dt_writer_printf(t->writer, "</td></tr>\n");
+}
+
+static bool is_plain_list(const json_t *value)
+{
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (json_is_object(json_array_get(value, i)) || json_is_array(json_array_get(value, i)))
+            return false;
+    return json_is_array(value);
+}
+
+/* `path` has `length` bytes and room for more; what does not fit is cut. */
+static void write_tree(table *t, char path[PATH_ROOM], size_t length, const json_t *value, int depth)
+{
+    bool empty = !json_object_size(value) && !json_array_size(value);
+    if (empty || is_plain_list(value) || depth == DEPTH_MOST) {
+        write_row(t, path, value);
+        return;
+    }
+    const char *key;
+    json_t *member;
+    json_object_foreach((json_t *)value, key, member) {
+        snprintf(path + length, PATH_ROOM - length, "%s%s", length ? "." : "", key);
+        write_tree(t, path, strlen(path), member, depth + 1);
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        snprintf(path + length, PATH_ROOM - length, "[%zu]", i);
+        write_tree(t, path, strlen(path), json_array_get(value, i), depth + 1);
+    }
+    path[length] = 0;
+}
+
+void dt_config_write(dt_writer *writer, const json_t *config)
+{
+    table t = {.writer = writer};
+    char path[PATH_ROOM] = "";
+    dt_writer_printf(writer, "<table class=\"config\"><thead><tr><th scope=\"col\">Setting</th>"
+                             "<th scope=\"col\">Value</th></tr></thead><tbody>\n");
+    if (json_object_size(config))
+        write_tree(&t, path, 0, config, 0);
+    dt_writer_printf(writer, "</tbody></table>\n");
+    if (t.left_out)
+        dt_writer_printf(writer, "<p class=\"absent\">%zu more values are in config.json.</p>\n", t.left_out);
+}
+
+/* A word as a shell reads it back: quoted where it has more than letters, digits and harmless signs. */
+static void write_word(dt_writer *w, const char *word)
+{
+    static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%";
+    if (*word && !word[strspn(word, harmless)]) {
+        dt_html_text(w, word);
+        return;
+    }
+    dt_html_text(w, "'");
+    for (const char *part = word; *part;) {
+        size_t length = strcspn(part, "'");
+        char *piece = strndup(part, length);
+        dt_html_text(w, piece ? piece : "");
+        free(piece);
+        part += length;
+        if (*part == '\'') {
+            dt_html_text(w, "'\\''");
+            part++;
+        }
+    }
+    dt_html_text(w, "'");
+}
+
+static bool write_command(dt_writer *w, const json_t *command)
+{
+    if (!json_is_string(command) && !json_array_size(command))
+        return false;
+    dt_writer_printf(w, "<pre><code>");
+    if (json_is_string(command))
+        dt_html_text(w, json_string_value(command));
+    for (size_t i = 0; i < json_array_size(command); i++) {
+        const char *word = json_string_value(json_array_get(command, i));
+        dt_writer_printf(w, "%s", i ? " " : "");
+        write_word(w, word ? word : "?");
+    }
+    dt_writer_printf(w, "</code></pre>\n");
+    return true;
+}
+
+/* config.json is a configuration itself: everything that was in force. */
+static void write_rerun(dt_writer *w, const char *run)
+{
+    char *config = dt_join(run, "config.json");
+    dt_writer_printf(w, "<pre><code>duet pretrain ");
+    write_word(w, config ? config : "config.json");
+    dt_writer_printf(w, " --out NEW_FOLDER</code></pre>\n");
+    free(config);
+}
+
+void dt_reproduce_write(dt_writer *writer, const json_t *config, const char *run)
+{
+    if (!write_command(writer, json_object_get(config, "command")))
+        write_rerun(writer, run);
+    const json_t *versions = json_object_get(config, "versions");
+    if (!json_object_size(versions))
+        return;
+    dt_writer_printf(writer, "<table class=\"config\"><thead><tr><th scope=\"col\">Part</th>"
+                             "<th scope=\"col\">Version</th></tr></thead><tbody>\n");
+    table t = {.writer = writer};
+    char path[PATH_ROOM] = "";
+    write_tree(&t, path, 0, versions, 0);
+    dt_writer_printf(writer, "</tbody></table>\n");
+}

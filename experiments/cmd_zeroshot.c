@@ -1,0 +1,234 @@
+/* duet zeroshot: how well a trained model names images, and finds captions and images for each other. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/json.h"
+#include "eval/texts.h"
+#include "eval/zeroshot.h"
+#include "experiments/commands.h"
+#include "experiments/options.h"
+
+typedef struct settings {
+    const char *weights, *data, *classes, *name, *templates, *queries, *out;
+    dt_strings template_list, query_list;
+    bool retrieval, json, quiet;
+    int captions, top, batch, threads;
+} settings;
+
+/* What the settings name, open. */
+typedef struct inputs {
+    dt_model *model;
+    dt_dataset *data;
+    dt_classes *classes;
+    dt_texts templates, queries;
+    dt_zeroshot_options options;
+    const char *query_texts[65536];
+} inputs;
+
+static int evaluate(const settings *s);
+
+static const char summary[] = "Evaluates a model without training on the task. DATA is a pair store "
+                              "(NAME.lmdb) or a folder of class folders. Images are "
+                              "named by the nearest class prompt: class names (DATA's own, or --classes) in "
+                              "templates, whose embeddings are averaged, or "
+                              "whole prompts from a classes file, with the accuracy for each of their "
+                              "attributes. --retrieval finds images and captions "
+                              "for each other; --query finds the images nearest to a text. Every figure "
+                              "stands beside the level of chance.";
+
+int dt_cmd_zeroshot(int argc, char **argv)
+{
+    settings s = {0};
+    const dt_option options[] = {
+        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", "a run's folder, or a .safetensors file",
+         .required = true},
+        {"classes", 'c', DT_STRING, &s.classes, "FILE|NAMES",
+         .help = "classes instead of DATA's own: a .json file, a text file with one name a line, or names "
+                 "with commas between"},
+        {"template", 't', DT_STRINGS, &s.template_list, "TEXT",
+         .help = "prompt with {} for the class name (default: \"" DT_DEFAULT_TEMPLATE "\")"},
+        {"templates", 0, DT_STRING, &s.templates, "FILE", .help = "the same, one a line"},
+        {"retrieval", 'r', DT_FLAG, &s.retrieval,
+         .help = "R@1, R@5, R@10 between the images and their captions"},
+        {"captions", 0, DT_INT, &s.captions, "N", "captions of an image that --retrieval uses; 0: all", "0",
+         .least = 0, .most = -1},
+        {"query", 'q', DT_STRINGS, &s.query_list, "TEXT", .help = "find images for a text"},
+        {"queries", 0, DT_STRING, &s.queries, "FILE",
+         .help = "the same, one a line; - is the standard input"},
+        {"top", 'k', DT_INT, &s.top, "N", "images to find for each text", "5", .least = 1, .most = 10000},
+        {"name", 0, DT_STRING, &s.name, "TEXT", .help = "what to call these figures (default: DATA's name)"},
+        {"out", 'o', DT_STRING, &s.out, "FILE",
+         .help = "put figures and found images into this JSON file, for the report"},
+        {"json", 0, DT_FLAG, &s.json, .help = "print one JSON object instead of a table"},
+        {"batch", 'b', DT_INT, &s.batch, "N", "samples in a step of an encoder", "128", .least = 1,
+         .most = 65536},
+        {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
+         .least = 0, .most = 1024},
+        {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
+    };
+    const dt_usage usage = {"duet zeroshot", "DATA",   summary, options, sizeof options / sizeof options[0],
+                            .least = 1,      .most = 1};
+    char **words;
+    int count, status = dt_options_parse(&usage, argc, argv, &words, &count);
+    if (status >= 0)
+        return status;
+    s.data = words[0];
+    if (s.templates && s.template_list.count) {
+        fprintf(stderr, "duet zeroshot: --template and --templates do not go together\n");
+        return DT_EXIT_USAGE;
+    }
+    return evaluate(&s);
+}
+
+static void show_progress(void *context, const char *what, size_t done, size_t total)
+{
+    (void)context;
+    fprintf(stderr, "\r\033[K");
+    if (done < total)
+        fprintf(stderr, "%s %zu / %zu", what, done, total);
+}
+
+/* "packed/emoji-test.lmdb" -> "emoji-test". */
+static const char *stem_of(const char *path, char *stem, size_t size)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    size_t start = length;
+    while (start && path[start - 1] != '/')
+        start--;
+    if (length - start > 5 && !strncmp(path + length - 5, ".lmdb", 5))
+        length -= 5;
+    snprintf(stem, size, "%.*s", (int)(length - start < size ? length - start : size - 1), path + start);
+    return stem;
+}
+
+static bool gather_queries(inputs *in, const settings *s, dt_error *error)
+{
+    if (s->queries && !dt_texts_load(&in->queries, s->queries, true, error))
+        return false;
+    size_t count = 0, most = sizeof in->query_texts / sizeof in->query_texts[0];
+    if (s->query_list.count + in->queries.count > most)
+        return dt_fail(error, "%zu queries; expected at most %zu", s->query_list.count + in->queries.count,
+                       most);
+    for (size_t i = 0; i < s->query_list.count; i++)
+        in->query_texts[count++] = s->query_list.items[i];
+    for (size_t i = 0; i < in->queries.count; i++)
+        in->query_texts[count++] = in->queries.items[i];
+    in->options.queries = in->query_texts;
+    in->options.query_count = count;
+    return true;
+}
+
+static bool open_inputs(inputs *in, const settings *s, char *stem, size_t size, dt_error *error)
+{
+    in->options = (dt_zeroshot_options){.name = s->name ? s->name : stem_of(s->data, stem, size),
+                                        .retrieval = s->retrieval,
+                                        .captions_each = (size_t)s->captions,
+                                        .templates = s->template_list.items,
+                                        .template_count = s->template_list.count,
+                                        .top = (size_t)s->top,
+                                        .batch = s->batch,
+                                        .threads = s->threads};
+    if (!s->quiet && isatty(STDERR_FILENO))
+        in->options.progress.tell = show_progress;
+    if (!gather_queries(in, s, error) ||
+        (s->templates && !dt_texts_load(&in->templates, s->templates, true, error)) ||
+        (s->classes && !(in->classes = dt_classes_load(s->classes, error))))
+        return false;
+    if (s->templates) {
+        in->options.templates = (const char *const *)in->templates.items;
+        in->options.template_count = in->templates.count;
+    }
+    in->data = dt_dataset_open(s->data, error);
+    in->model = in->data ? dt_model_load(s->weights, error) : NULL;
+    in->options.data = in->data;
+    in->options.classes = in->classes;
+    return in->model;
+}
+
+static void close_inputs(inputs *in)
+{
+    dt_model_free(in->model);
+    dt_dataset_close(in->data);
+    dt_classes_free(in->classes);
+    dt_texts_free(&in->templates);
+    dt_texts_free(&in->queries);
+    free(in);
+}
+
+static void print_table(const dt_zeroshot_result *result)
+{
+    printf("%s: %zu images", result->data, result->images);
+    if (result->labelled && result->labelled < result->images)
+        printf(" (%zu with a class)", result->labelled);
+    if (result->classes)
+        printf(", %zu classes", result->classes);
+    if (result->captions)
+        printf(", %zu captions", result->captions);
+    printf("\n\n");
+    size_t width = strlen("figure");
+    for (size_t i = 0; i < result->score_count; i++)
+        width = strlen(result->scores[i].name) > width ? strlen(result->scores[i].name) : width;
+    if (result->score_count)
+        printf("%-*s  %9s  %7s  %9s\n", (int)width, "figure", "value", "n", "chance");
+    for (size_t i = 0; i < result->score_count; i++) {
+        const dt_score *s = &result->scores[i];
+        if (s->rank)
+            printf("%-*s  %7.1f    %7zu  %9s  %s\n", (int)width, s->name, s->value, s->n, "", s->note);
+        else
+            printf("%-*s  %7.2f %%  %7zu  %7.2f %%  %s\n", (int)width, s->name, 100 * s->value, s->n,
+                   100 * s->chance, s->note);
+    }
+    for (size_t q = 0; q < result->query_count; q++) {
+        printf("%s\"%s\"\n", q || result->score_count ? "\n" : "", result->queries[q].query);
+        for (size_t i = 0; i < result->queries[q].count; i++) {
+            const dt_hit_found *hit = &result->queries[q].hits[i];
+            printf("%4zu  %6.3f  %s %s (image %zu)\n", i + 1, (double)hit->score,
+                   hit->correct > 0 ? "*" : " ", hit->text, hit->index);
+        }
+    }
+}
+
+static bool print_json(const json_t *json, dt_error *error)
+{
+    char *text = dt_json_text(json, 2, error);
+    if (text)
+        puts(text);
+    free(text);
+    return text;
+}
+
+static bool report(const settings *s, const dt_zeroshot_result *result, dt_error *error)
+{
+    json_t *json = dt_zeroshot_json(result);
+    if (!json)
+        return dt_fail(error, "no memory for the results, or a name that is not UTF-8");
+    json_object_set_new(json, "weights", json_string(s->weights));
+    bool good = !s->out || dt_zeroshot_merge(s->out, json, error);
+    if (good && s->json)
+        good = print_json(json, error);
+    else if (good)
+        print_table(result);
+    json_decref(json);
+    return good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output"));
+}
+
+static int evaluate(const settings *s)
+{
+    dt_error error;
+    dt_zeroshot_result result = {0};
+    char stem[256];
+    inputs *in = calloc(1, sizeof *in);
+    bool good = in || dt_fail(&error, "no memory");
+    good = good && open_inputs(in, s, stem, sizeof stem, &error) &&
+           dt_zeroshot_run(in->model, &in->options, &result, &error) && report(s, &result, &error);
+    dt_zeroshot_free(&result);
+    if (in)
+        close_inputs(in);
+    if (!good)
+        fprintf(stderr, "duet zeroshot: %s\n", error.message);
+    return good ? DT_EXIT_GOOD : DT_EXIT_FAILURE;
+}

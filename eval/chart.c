@@ -7,8 +7,9 @@
 #include "eval/html.h"
 
 enum {
-    WIDTH = 1000, HEIGHT = 300, /* of the viewBox, which is stretched to the page */
-    FEW = 40,                   /* up to so many points are marked one by one */
+    WIDTH = 1000,
+    HEIGHT = 300, /* of the viewBox, which is stretched to the page */
+    FEW = 40,     /* up to so many points are marked one by one */
     TICKS_MOST = 12,
 };
 
@@ -125,7 +126,8 @@ static void write_dots(dt_writer *w, const frame *f)
     dt_writer_printf(w, "<path class=\"dots\" d=\"");
     for (size_t i = 0; i < f->count; i++)
         if (f->points[i].finite)
-            dt_writer_printf(w, "M%.1f %.1fh0", WIDTH * x_of(f, &f->points[i]), HEIGHT * (1 - y_of(f, f->points[i].mean)));
+            dt_writer_printf(w, "M%.1f %.1fh0", WIDTH * x_of(f, &f->points[i]),
+                             HEIGHT * (1 - y_of(f, f->points[i].mean)));
     dt_writer_printf(w, "\"/>");
 }
 
@@ -137,7 +139,8 @@ static void write_band(dt_writer *w, const frame *f)
             dt_writer_printf(w, "%c%.1f %.1f", end == i ? 'M' : 'L', WIDTH * x_of(f, &f->points[end]),
                              HEIGHT * (1 - y_of(f, f->points[end].most)));
         for (size_t j = end; j-- > i;)
-            dt_writer_printf(w, "L%.1f %.1f", WIDTH * x_of(f, &f->points[j]), HEIGHT * (1 - y_of(f, f->points[j].least)));
+            dt_writer_printf(w, "L%.1f %.1f", WIDTH * x_of(f, &f->points[j]),
+                             HEIGHT * (1 - y_of(f, f->points[j].least)));
         if (end > i)
             dt_writer_printf(w, "Z");
     }
@@ -159,9 +162,9 @@ static bool is_noisy(const frame *f)
     return f->count > 2 * FEW && length > 5 * (most - least);
 }
 
-/* The mean of the points from i - reach to i + reach. At the ends the window shrinks, so that it stays centred and does not
- * flatten a steep start, down to a third, so that the curve does not end in noise. On a logarithmic axis it is the geometric mean,
- * which is the middle of what the eye sees. */
+/* The mean of the points from i - reach to i + reach. At the ends the window shrinks, so that it stays
+ * centred and does not flatten a steep start, down to a third, so that the curve does not end in noise. On a
+ * logarithmic axis it is the geometric mean, which is the middle of what the eye sees. */
 static void smooth(const frame *f, size_t reach, double *values)
 {
     for (size_t i = 0; i < f->count; i++) {
@@ -228,13 +231,16 @@ static void write_axes(dt_writer *w, const frame *f)
 {
     char room[DT_NUMBER_ROOM];
     for (int i = 0; i < f->y_tick_count; i++)
-        dt_writer_printf(w, "<span class=\"y\" style=\"bottom:%.2f%%\">%s</span>", 100 * y_of(f, f->y_ticks[i]),
+        dt_writer_printf(w, "<span class=\"y\" style=\"bottom:%.2f%%\">%s</span>",
+                         100 * y_of(f, f->y_ticks[i]),
                          tick_text(f->y_ticks[i], f->y_step, f->chart->unit, room));
     for (int i = 0; i < f->x_tick_count; i++) {
         double place = f->x_ticks[i] / f->x1;
         dt_writer_printf(w, "<span class=\"x%s\" style=\"left:%.2f%%\">%s</span>",
-                         place > 0.95 ? " last" : place < 0.05 ? " first" : "", 100 * place,
-                         tick_text(f->x_ticks[i], f->x_step, DT_UNIT_NUMBER, room));
+                         place > 0.95   ? " last"
+                         : place < 0.05 ? " first"
+                                        : "",
+                         100 * place, tick_text(f->x_ticks[i], f->x_step, DT_UNIT_NUMBER, room));
     }
 }
 
@@ -246,7 +252,8 @@ static void write_grid(dt_writer *w, const frame *f)
     dt_writer_printf(w, "\"/>");
 }
 
-/* "Loss over steps 1 to 740: first 4.85, last 0.51, least 0.49, greatest 4.87": what a listener gets for the picture. */
+/* "Loss over steps 1 to 740: first 4.85, last 0.51, least 0.49, greatest 4.87": what a listener gets for the
+ * picture. */
 static void write_label(dt_writer *w, const frame *f)
 {
     const dt_series *s = f->chart->series;
@@ -255,9 +262,9 @@ static void write_label(dt_writer *w, const frame *f)
     find_range(f, &least, &most);
     dt_writer_printf(w, " aria-label=\"");
     dt_html_text(w, f->chart->title);
-    dt_writer_printf(w, " over steps %.0f to %.0f: first %s, last %s, least %s, greatest %s\"", f->points[0].first,
-                     f->points[f->count - 1].last, value_text(f, s->first, first), value_text(f, s->last, last),
-                     value_text(f, least, low), value_text(f, most, high));
+    dt_writer_printf(w, " over steps %.0f to %.0f: first %s, last %s, least %s, greatest %s\"",
+                     f->points[0].first, f->points[f->count - 1].last, value_text(f, s->first, first),
+                     value_text(f, s->last, last), value_text(f, least, low), value_text(f, most, high));
 }
 
 static void put_json_number(dt_writer *w, const char *before, double value)
@@ -297,7 +304,8 @@ static void write_caption(dt_writer *w, const frame *f)
     dt_writer_printf(w, "%s</span> <output>%s</output>", f->log ? " <small>log scale</small>" : "",
                      value_text(f, s->last, room));
     if (s->finite < s->count)
-        dt_writer_printf(w, "<strong class=\"warning\">Not finite %s %s.</strong>", dt_html_count((int64_t)(s->count - s->finite), room),
+        dt_writer_printf(w, "<strong class=\"warning\">Not finite %s %s.</strong>",
+                         dt_html_count((int64_t)(s->count - s->finite), room),
                          s->count - s->finite == 1 ? "time" : "times");
     dt_writer_printf(w, "</figcaption>");
 }
@@ -314,7 +322,8 @@ void dt_chart_write(dt_writer *writer, const dt_chart *chart)
     dt_writer_printf(writer, "<div class=\"plot\" role=\"img\"");
     write_label(writer, &f);
     write_points(writer, &f);
-    dt_writer_printf(writer, "><svg viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" aria-hidden=\"true\">", WIDTH, HEIGHT);
+    dt_writer_printf(writer, "><svg viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+                     WIDTH, HEIGHT);
     write_grid(writer, &f);
     write_curves(writer, &f);
     dt_writer_printf(writer, "</svg>");

@@ -8,7 +8,8 @@
 
 enum { PLACE = 64 }; /* bytes of "galleries[12]"; with ".hits[3]" twice as many */
 
-static bool read_figure(dt_figure *f, const json_t *json, const char *file, const char *place, dt_error *error)
+static bool read_figure(dt_figure *f, const json_t *json, const char *file, const char *place,
+                        dt_error *error)
 {
     *f = (dt_figure){.note = "", .chance = NAN, .n = -1};
     const dt_json_field fields[] = {
@@ -35,13 +36,15 @@ static bool read_hit(dt_hit *h, const json_t *json, const char *file, const char
     if (!dt_json_read_known(json, file, place, fields, sizeof fields / sizeof fields[0], error))
         return false;
     if (correct && !json_is_boolean(correct) && !json_is_null(correct))
-        return dt_fail(error, "%s: %s.correct: expected a boolean, found %s", file, place, dt_json_kind_name(correct));
+        return dt_fail(error, "%s: %s.correct: expected a boolean, found %s", file, place,
+                       dt_json_kind_name(correct));
     h->judged = json_is_boolean(correct);
     h->correct = json_is_true(correct);
     return true;
 }
 
-static bool read_gallery(dt_gallery *g, const json_t *json, const char *file, const char *place, dt_error *error)
+static bool read_gallery(dt_gallery *g, const json_t *json, const char *file, const char *place,
+                         dt_error *error)
 {
     const json_t *hits = NULL;
     const dt_json_field fields[] = {
@@ -64,7 +67,8 @@ static bool read_gallery(dt_gallery *g, const json_t *json, const char *file, co
     return true;
 }
 
-static bool read_parts(dt_findings *e, const json_t *figures, const json_t *galleries, const char *file, dt_error *error)
+static bool read_parts(dt_findings *e, const json_t *figures, const json_t *galleries, const char *file,
+                       dt_error *error)
 {
     e->figure_count = json_array_size(figures); /* 0 for NULL */
     e->gallery_count = json_array_size(galleries);

@@ -1,12 +1,14 @@
 /* What a run's evaluation found (evaluation.json):
  *
- *   {"figures":   [{"name": text, "value": share, "n": count, "chance": share, "note": text, "rank": boolean}, ...],
+ *   {"figures":   [{"name": text, "value": share, "n": count, "chance": share, "note": text,
+ *                   "rank": boolean}, ...],
  *    "galleries": [{"query": text, "store": path of a pair store,
- *                   "hits": [{"index": of the pair, "score": number, "caption": text, "correct": boolean}, ...]}, ...]}
+ *                   "hits": [{"index": of the pair, "score": number, "caption": text,
+ *                             "correct": boolean or null}, ...]}, ...]}
  *
- * The first figure is the headline. Of a figure name and value are required, of a gallery query, store and hits (best first), of a hit its
- * index. A value outside 0 .. 1, or with a true "rank", is
- * a plain number. Keys that are not listed are passed over. */
+ * The first figure is the headline. Of a figure name and value are required, of a gallery query, store and
+ * hits (best first), of a hit its index. A value outside 0 .. 1, or with a true "rank", is a plain number.
+ * Keys that are not listed are passed over. */
 #ifndef DUET_EVAL_FINDINGS_H
 #define DUET_EVAL_FINDINGS_H
 
@@ -45,7 +47,8 @@ typedef struct dt_findings {
     size_t figure_count, gallery_count;
 } dt_findings;
 
-/* False: the file cannot be read, or what is wrong in it. The caller frees with dt_findings_free, also after a failure. */
+/* False: the file cannot be read, or what is wrong in it. The caller frees with dt_findings_free, also after
+ * a failure. */
 bool dt_findings_read(dt_findings *findings, const char *path, dt_error *error);
 void dt_findings_free(dt_findings *findings); /* zeroes it */
 

@@ -37,13 +37,15 @@ static bool find_pair(shelf *s, size_t index, dt_pair *pair, dt_error *error)
     if (!s->pairs)
         return dt_fail(error, "%s", s->why.message);
     if (index >= dt_pairs_count(s->pairs))
-        return dt_fail(error, "%s has %" PRIu64 " pairs, none with index %zu", s->path, dt_pairs_count(s->pairs), index);
+        return dt_fail(error, "%s has %" PRIu64 " pairs, none with index %zu", s->path,
+                       dt_pairs_count(s->pairs), index);
     if (!dt_pairs_get(s->pairs, index, pair, error))
         return false;
     if (pair->jpeg_size < 3 || memcmp(pair->jpeg, "\xFF\xD8\xFF", 3) != 0)
         return dt_fail(error, "pair %zu of %s is no JPEG", index, s->path);
     if (pair->jpeg_size > DT_GALLERY_BYTES_MOST - s->bytes)
-        return dt_fail(error, "left out: the page has %d MiB of pictures already", DT_GALLERY_BYTES_MOST >> 20);
+        return dt_fail(error, "left out: the page has %d MiB of pictures already",
+                       DT_GALLERY_BYTES_MOST >> 20);
     return true;
 }
 
@@ -77,7 +79,8 @@ static void write_hit(shelf *s, const dt_hit *hit, size_t rank)
     }
     dt_writer_printf(s->writer, "<p class=\"place\"><b>%zu</b>", rank);
     if (isfinite(hit->score))
-        dt_writer_printf(s->writer, " <span title=\"score\">%.3f</span>", fmax(-999999, fmin(999999, hit->score)));
+        dt_writer_printf(s->writer, " <span title=\"score\">%.3f</span>",
+                         fmax(-999999, fmin(999999, hit->score)));
     if (hit->correct)
         dt_writer_printf(s->writer, " <strong>✓<span class=\"aside\"> correct</span></strong>");
     dt_writer_printf(s->writer, "</p><p class=\"caption\" dir=\"auto\">");
@@ -114,7 +117,8 @@ static void write_gallery(shelf *s, const dt_gallery *g)
     open_store(s, g->store);
     for (size_t i = 0; i < shown; i++)
         write_hit(s, &g->hits[i], i + 1);
-    dt_writer_printf(s->writer, shown ? "</ol></article>\n" : "<p class=\"absent\">no pictures</p></article>\n");
+    dt_writer_printf(s->writer,
+                     shown ? "</ol></article>\n" : "<p class=\"absent\">no pictures</p></article>\n");
 }
 
 void dt_galleries_write(dt_writer *writer, const dt_gallery *galleries, size_t count, const char *run)
@@ -124,6 +128,7 @@ void dt_galleries_write(dt_writer *writer, const dt_gallery *galleries, size_t c
     for (size_t i = 0; i < shown; i++)
         write_gallery(&s, &galleries[i]);
     if (shown < count)
-        dt_writer_printf(writer, "<p class=\"absent\">%zu more queries are in evaluation.json.</p>\n", count - shown);
+        dt_writer_printf(writer, "<p class=\"absent\">%zu more queries are in evaluation.json.</p>\n",
+                         count - shown);
     dt_pairs_close(s.pairs);
 }

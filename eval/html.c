@@ -11,7 +11,10 @@ static size_t sequence(const unsigned char *s)
 {
     if (s[0] < 0x80)
         return s[0] != 0;
-    size_t length = s[0] >= 0xC2 && s[0] <= 0xDF ? 2 : (s[0] & 0xF0) == 0xE0 ? 3 : s[0] >= 0xF0 && s[0] <= 0xF4 ? 4 : 0;
+    size_t length = s[0] >= 0xC2 && s[0] <= 0xDF   ? 2
+                    : (s[0] & 0xF0) == 0xE0        ? 3
+                    : s[0] >= 0xF0 && s[0] <= 0xF4 ? 4
+                                                   : 0;
     for (size_t i = 1; i < length; i++)
         if ((s[i] & 0xC0) != 0x80) /* a NUL ends the search here too */
             return 0;
@@ -77,7 +80,8 @@ void dt_html_base64(dt_writer *writer, const uint8_t *bytes, size_t size)
     size_t filled = 0;
     for (size_t i = 0; i < size; i += 3) {
         size_t left = size - i;
-        uint32_t word = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
+        uint32_t word = (uint32_t)bytes[i] << 16 | (left > 1 ? (uint32_t)bytes[i + 1] << 8 : 0) |
+                        (left > 2 ? bytes[i + 2] : 0);
         line[filled++] = digits[word >> 18];
         line[filled++] = digits[word >> 12 & 63];
         line[filled++] = left > 1 ? digits[word >> 6 & 63] : '=';
@@ -113,7 +117,13 @@ const char *dt_html_number(double value, char room[DT_NUMBER_ROOM])
     else if (size >= 1000 || value == floor(value))
         return dt_html_count((int64_t)llround(value), room);
     else
-        snprintf(room, DT_NUMBER_ROOM, "%.*f", size >= 100 ? 1 : size >= 10 ? 2 : size >= 1 ? 3 : size >= 0.1 ? 4 : 5, value);
+        snprintf(room, DT_NUMBER_ROOM, "%.*f",
+                 size >= 100   ? 1
+                 : size >= 10  ? 2
+                 : size >= 1   ? 3
+                 : size >= 0.1 ? 4
+                               : 5,
+                 value);
     return room;
 }
 

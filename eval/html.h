@@ -7,9 +7,9 @@
 
 #include "data/file.h"
 
-/* Writes text for element content and for attribute values in double or single quotes. Whatever the bytes are, what is
- * written is UTF-8: a byte that is no part of a well-formed sequence (RFC 3629), and a control character other than tab and
- * line feed, becomes U+FFFD. */
+/* Writes text for element content and for attribute values in double or single quotes. Whatever the bytes
+ * are, what is written is UTF-8: a byte that is no part of a well-formed sequence (RFC 3629), and a control
+ * character other than tab and line feed, becomes U+FFFD. */
 void dt_html_text(dt_writer *writer, const char *text);
 
 /* The same, at most `most` characters and then an ellipsis. */

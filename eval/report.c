@@ -62,7 +62,9 @@ static bool load_config(page *p, const char *path, dt_error *error)
 static bool load_parts(page *p, const char *config, const char *log, const char *evaluation, dt_error *error)
 {
     if (!config && !log && !evaluation)
-        return dt_fail(error, "%s holds no config.json, log.jsonl or evaluation.json: expected the folder of a run", p->run);
+        return dt_fail(error,
+                       "%s holds no config.json, log.jsonl or evaluation.json: expected the folder of a run",
+                       p->run);
     p->has_log = log;
     p->has_findings = evaluation;
     return (!config || load_config(p, config, error)) && (!log || dt_run_log_read(&p->log, log, error)) &&
@@ -77,8 +79,10 @@ static bool load(page *p, dt_error *error)
     const char *slash = whole ? strrchr(whole, '/') : NULL;
     p->folder = strdup(slash && slash[1] ? slash + 1 : p->run);
     free(whole);
-    char *config = find(p, "config.json"), *log = find(p, "log.jsonl"), *evaluation = find(p, "evaluation.json");
-    bool good = p->folder ? load_parts(p, config, log, evaluation, error) : dt_fail(error, "no memory for the report");
+    char *config = find(p, "config.json"), *log = find(p, "log.jsonl"),
+         *evaluation = find(p, "evaluation.json");
+    bool good = p->folder ? load_parts(p, config, log, evaluation, error)
+                          : dt_fail(error, "no memory for the report");
     free(config);
     free(log);
     free(evaluation);
@@ -102,7 +106,8 @@ static const char *figure_text(const dt_figure *f, double value, char room[DT_NU
 static void write_headline(dt_writer *w, const dt_figure *f)
 {
     char room[DT_NUMBER_ROOM];
-    dt_writer_printf(w, "<div class=\"headline\"><p class=\"value\">%s</p><div><p class=\"what\" dir=\"auto\">",
+    dt_writer_printf(w,
+                     "<div class=\"headline\"><p class=\"value\">%s</p><div><p class=\"what\" dir=\"auto\">",
                      figure_text(f, f->value, room));
     dt_html_text_cut(w, f->name, 200);
     dt_writer_printf(w, "</p><p class=\"against\">chance %s", figure_text(f, f->chance, room));
@@ -154,11 +159,13 @@ static void write_figures(dt_writer *w, const page *p)
         write_headline(w, &e->figures[0]);
     else
         dt_writer_printf(w, "<p class=\"absent\">%s</p>\n",
-                         p->has_findings ? "evaluation.json has no figures." : "No evaluation.json in this run: no figures.");
+                         p->has_findings ? "evaluation.json has no figures."
+                                         : "No evaluation.json in this run: no figures.");
     if (e->figure_count > 1) {
         dt_writer_printf(w, "<table class=\"figures\"><thead><tr><th scope=\"col\">Measure</th>"
                             "<td class=\"bar\" aria-hidden=\"true\">stroke: chance</td>"
-                            "<th scope=\"col\">Result</th><th scope=\"col\">Chance</th><th scope=\"col\">n</th></tr></thead><tbody>\n");
+                            "<th scope=\"col\">Result</th><th scope=\"col\">Chance</th><th "
+                            "scope=\"col\">n</th></tr></thead><tbody>\n");
         for (size_t i = 1; i < e->figure_count; i++)
             write_figure(w, &e->figures[i]);
         dt_writer_printf(w, "</tbody></table>\n");
@@ -171,12 +178,14 @@ static void write_galleries(dt_writer *w, const page *p)
     const dt_findings *e = &p->findings;
     dt_writer_printf(w, "<section aria-labelledby=\"pictures\"><h2 id=\"pictures\">Pictures found</h2>\n");
     if (e->gallery_count) {
-        dt_writer_printf(w, "<p class=\"lead\">For each text the pictures nearest to it, best first, each with its score. "
-                            "A right one has a frame and a ✓.</p>\n");
+        dt_writer_printf(
+            w, "<p class=\"lead\">For each text the pictures nearest to it, best first, each with its score. "
+               "A right one has a frame and a ✓.</p>\n");
         dt_galleries_write(w, e->galleries, e->gallery_count, p->run);
     } else {
-        dt_writer_printf(w, "<p class=\"absent\">%s</p>\n", p->has_findings ? "evaluation.json has no galleries."
-                                                                             : "No evaluation.json in this run: no pictures.");
+        dt_writer_printf(w, "<p class=\"absent\">%s</p>\n",
+                         p->has_findings ? "evaluation.json has no galleries."
+                                         : "No evaluation.json in this run: no pictures.");
     }
     dt_writer_printf(w, "</section>\n");
 }
@@ -215,7 +224,8 @@ static void write_known_charts(dt_writer *w, const page *p)
         const struct known *k = &known_series[i];
         const dt_series *s = dt_run_log_find(&p->log, "", k->key);
         if (s)
-            dt_chart_write(w, &(dt_chart){s, k->title, k->unit, k->from_zero, k->wide_range, p->log.last_step});
+            dt_chart_write(w,
+                           &(dt_chart){s, k->title, k->unit, k->from_zero, k->wide_range, p->log.last_step});
     }
 }
 
@@ -263,8 +273,9 @@ static void write_singles(dt_writer *w, const dt_run_log *log)
     size_t count = 0;
     for (size_t i = 0; i < log->series_count; i++)
         if (is_single(log->series[i]) && !count++)
-            dt_writer_printf(w, "<table class=\"figures once\"><thead><tr><th scope=\"col\">Measured once</th>"
-                                "<th scope=\"col\">Value</th><th scope=\"col\">Step</th></tr></thead><tbody>\n");
+            dt_writer_printf(w,
+                             "<table class=\"figures once\"><thead><tr><th scope=\"col\">Measured once</th>"
+                             "<th scope=\"col\">Value</th><th scope=\"col\">Step</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < log->series_count; i++)
         if (is_single(log->series[i]))
             write_single(w, log->series[i]);
@@ -279,13 +290,21 @@ static void write_log_remarks(dt_writer *w, const dt_run_log *log)
     for (size_t i = 0; i < log->series_count; i++)
         span = log->series[i]->span > span ? log->series[i]->span : span;
     if (span > 1)
-        dt_writer_printf(w, "<p class=\"note\">A point stands for up to %s steps: the curve is their mean, the band goes from the "
-                            "least to the greatest.</p>\n", dt_html_count((int64_t)span, room));
+        dt_writer_printf(w,
+                         "<p class=\"note\">A point stands for up to %s steps: the curve is their mean, the "
+                         "band goes from the "
+                         "least to the greatest.</p>\n",
+                         dt_html_count((int64_t)span, room));
     if (log->refused)
-        dt_writer_printf(w, "<p class=\"absent\">%s lines of log.jsonl were passed over: no JSON objects, or going back in the "
-                            "count of steps.</p>\n", dt_html_count((int64_t)log->refused, room));
+        dt_writer_printf(w,
+                         "<p class=\"absent\">%s lines of log.jsonl were passed over: no JSON objects, or "
+                         "going back in the "
+                         "count of steps.</p>\n",
+                         dt_html_count((int64_t)log->refused, room));
     if (log->left_out)
-        dt_writer_printf(w, "<p class=\"absent\">log.jsonl has more than %d series; the rest is left out.</p>\n", DT_SERIES_MOST);
+        dt_writer_printf(w,
+                         "<p class=\"absent\">log.jsonl has more than %d series; the rest is left out.</p>\n",
+                         DT_SERIES_MOST);
 }
 
 static void write_training(dt_writer *w, const page *p)
@@ -296,7 +315,8 @@ static void write_training(dt_writer *w, const page *p)
                          p->has_log ? "log.jsonl has no numbers." : "No log.jsonl in this run: no curves.");
         return;
     }
-    dt_writer_printf(w, "<p class=\"lead\">Over steps. Each panel shows its last value; point into a curve for the others.</p>\n"
+    dt_writer_printf(w, "<p class=\"lead\">Over steps. Each panel shows its last value; point into a curve "
+                        "for the others.</p>\n"
                         "<div class=\"charts\">\n");
     write_known_charts(w, p);
     write_other_charts(w, p, false);
@@ -348,15 +368,18 @@ static void write_summary(dt_writer *w, const page *p)
 /* The policy lets in what this file holds and nothing else; the nonce keeps out scripts that are not ours. */
 static void write_head(dt_writer *w, const page *p)
 {
-    dt_writer_printf(w,
-                     "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-                     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
-                     "style-src 'unsafe-inline'; script-src 'nonce-report'; base-uri 'none'; form-action 'none'\">\n"
-                     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-                     "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
+    dt_writer_printf(
+        w, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+           "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+           "style-src 'unsafe-inline'; script-src 'nonce-report'; base-uri 'none'; form-action 'none'\">\n"
+           "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+           "<meta name=\"color-scheme\" content=\"light dark\">\n<title>");
     dt_html_text_cut(w, title_of(p), 200);
-    dt_writer_printf(w, " – Duet</title>\n<style>%s</style></head>\n<body><main>\n<header class=\"top\"><p class=\"kicker\">"
-                        "Duet run</p><h1 dir=\"auto\">", dt_report_css);
+    dt_writer_printf(
+        w,
+        " – Duet</title>\n<style>%s</style></head>\n<body><main>\n<header class=\"top\"><p class=\"kicker\">"
+        "Duet run</p><h1 dir=\"auto\">",
+        dt_report_css);
     dt_html_text_cut(w, title_of(p), 200);
     dt_writer_printf(w, "</h1>\n");
     if (config_text(p, "description")) {
@@ -365,8 +388,9 @@ static void write_head(dt_writer *w, const page *p)
         dt_writer_printf(w, "</p>\n");
     }
     write_summary(w, p);
-    dt_writer_printf(w, "<nav><a href=\"#figures\">Figures</a> <a href=\"#pictures\">Pictures</a> "
-                        "<a href=\"#training\">Training</a> <a href=\"#again\">How to reproduce</a></nav></header>\n");
+    dt_writer_printf(
+        w, "<nav><a href=\"#figures\">Figures</a> <a href=\"#pictures\">Pictures</a> "
+           "<a href=\"#training\">Training</a> <a href=\"#again\">How to reproduce</a></nav></header>\n");
 }
 
 static void write_settings(dt_writer *w, const page *p)
@@ -378,7 +402,8 @@ static void write_settings(dt_writer *w, const page *p)
         dt_config_write(w, p->config);
         dt_writer_printf(w, "</details>\n");
     } else {
-        dt_writer_printf(w, "<p class=\"absent\">No config.json in this run: no command, no configuration.</p>\n");
+        dt_writer_printf(
+            w, "<p class=\"absent\">No config.json in this run: no command, no configuration.</p>\n");
     }
     dt_writer_printf(w, "</section>\n");
 }

@@ -57,7 +57,8 @@ static void write_tree(table *t, char path[PATH_ROOM], size_t length, const json
     }
     const char *key;
     json_t *member;
-    json_object_foreach((json_t *)value, key, member) {
+    json_object_foreach((json_t *)value, key, member)
+    {
         snprintf(path + length, PATH_ROOM - length, "%s%s", length ? "." : "", key);
         write_tree(t, path, strlen(path), member, depth + 1);
     }
@@ -81,8 +82,8 @@ void dt_config_write(dt_writer *writer, const json_t *config)
         dt_writer_printf(writer, "<p class=\"absent\">%zu more values are in config.json.</p>\n", t.left_out);
 }
 
-/* A word as a shell reads it back: quoted where it has more than letters, digits and harmless signs. */
-static void write_word(dt_writer *w, const char *word)
+/* As a shell reads it back: quoted where it has more than letters, digits and harmless signs. */
+static void write_quoted(dt_writer *w, const char *word)
 {
     static const char harmless[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@%";
     if (*word && !word[strspn(word, harmless)]) {
@@ -102,6 +103,14 @@ static void write_word(dt_writer *w, const char *word)
         }
     }
     dt_html_text(w, "'");
+}
+
+/* A span, so that a line breaks between words. */
+static void write_word(dt_writer *w, const char *word)
+{
+    dt_writer_printf(w, "<span>");
+    write_quoted(w, word);
+    dt_writer_printf(w, "</span>");
 }
 
 static bool write_command(dt_writer *w, const json_t *command)
@@ -124,9 +133,9 @@ static bool write_command(dt_writer *w, const json_t *command)
 static void write_rerun(dt_writer *w, const char *run)
 {
     char *config = dt_join(run, "config.json");
-    dt_writer_printf(w, "<pre><code>duet pretrain ");
+    dt_writer_printf(w, "<pre><code><span>duet</span> <span>pretrain</span> ");
     write_word(w, config ? config : "config.json");
-    dt_writer_printf(w, " --out NEW_FOLDER</code></pre>\n");
+    dt_writer_printf(w, " <span>--out</span> <span>NEW_FOLDER</span></code></pre>\n");
     free(config);
 }
 

@@ -6,12 +6,13 @@
 
 #include "data/file.h"
 
-/* Writes a table with one row a value: "model.vision.width" | 128. Lists of plain values are one row, long texts are cut, and so is
- * what lies deeper than 32 levels; after 1,000 rows the rest is left out and said to be. */
+/* Writes a table with one row a value: "model.vision.width" | 128. Lists of plain values are one row, long
+ * texts are cut, and so is what lies deeper than 32 levels; after 1,000 rows the rest is left out and said to
+ * be. */
 void dt_config_write(dt_writer *writer, const json_t *config);
 
-/* Writes the command line, in the form that a shell takes, and the versions, as far as `config` has them; without a command, the one that
- * trains once more by the configuration in the folder `run`. */
+/* Writes the command line, in the form that a shell takes, and the versions, as far as `config` has them;
+ * without a command, the one that trains once more by the configuration in the folder `run`. */
 void dt_reproduce_write(dt_writer *writer, const json_t *config, const char *run);
 
 #endif

@@ -18,7 +18,8 @@ const dt_series *dt_run_log_find(const dt_run_log *log, const char *event, const
 /* One point from two in a row. */
 static dt_point merge(const dt_point *a, const dt_point *b)
 {
-    dt_point both = {.first = a->first, .last = b->last, .count = a->count + b->count, .finite = a->finite + b->finite};
+    dt_point both = {
+        .first = a->first, .last = b->last, .count = a->count + b->count, .finite = a->finite + b->finite};
     both.least = fmin(a->least, b->least); /* fmin and fmax pass over a NaN */
     both.most = fmax(a->most, b->most);
     double part = both.finite ? (double)b->finite / (double)both.finite : 0;
@@ -104,7 +105,8 @@ static bool add_line(dt_run_log *log, json_t *object, dt_error *error)
     log->steps += !event;
     const char *key;
     json_t *value;
-    json_object_foreach(object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         if (!strcmp(key, "step") || !(json_is_number(value) || json_is_null(value)))
             continue;
         if (log->series_count == DT_SERIES_MOST && !dt_run_log_find(log, event ? event : "", key)) {

@@ -95,7 +95,7 @@ void dt_zeroshot_free(dt_zeroshot_result *result); /* zeroes it; a zeroed one is
  * null}]}]} The caller owns the reference. NULL: no memory. */
 json_t *dt_zeroshot_json(const dt_zeroshot_result *result);
 
-/* Puts the figures (but ranks) and galleries of such an object into an evaluation file (eval/evaluation.h),
+/* Puts the figures (but ranks) and galleries of such an object into an evaluation file (eval/findings.h),
  * atomically: in place of those of the same name, or the same query and store, else at the end. The file is
  * made where there is none; what else it holds stays. */
 bool dt_zeroshot_merge(const char *path, const json_t *result, dt_error *error);

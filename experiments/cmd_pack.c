@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "data/emoji.h"
+#include "data/emoji_captions.h"
 #include "data/file.h"
 #include "data/json.h"
 #include "data/pack.h"
@@ -17,7 +18,7 @@
 enum { CLASSES_BYTES_MAX = 64 << 20, CLASSES_MAX = 1 << 20 };
 
 struct settings {
-    const char *out, *from, *split, *classes, *jpeg;
+    const char *out, *from, *split, *classes, *classes_out, *jpeg;
     const char *image_column, *caption_column, *class_column, *weight_column;
     dt_strings templates, extra_columns;
     bool keep_rows, halve_chroma, strict, bare, replace, list;
@@ -41,6 +42,8 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
 static const char *mistake(const struct settings *s, int count)
 {
     bool looking = s->list || s->show >= 0, emoji = !strcmp(s->from, "emoji");
+    if (s->classes_out && !emoji)
+        return "--classes-out goes with --from emoji";
     if (looking && s->out)
         return "--out does not go with --list or --show";
     if (s->jpeg && s->show < 0)
@@ -90,8 +93,11 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
          .help =
              "table: a pair for every row, also where rows share their image; otherwise they become one pair "
              "with several captions"},
-        {"split", 0, DT_CHOICE, &s->split, "train|validation|test|all", .help = "emoji: which part",
+        {"split", 0, DT_CHOICE, &s->split, "train|validation|validation-cells|validation-objects|test|test-cells|test-objects|all",
+         .help = "emoji: which part",
          .preset = "all"},
+        {"classes-out", 0, DT_STRING, &s->classes_out, "FILE.json",
+         .help = "emoji: also write the classes, their prompts and attributes, for duet zeroshot --classes"},
         {"size", 0, DT_INT, &s->size, "PIXELS", .help = "emoji: width and height of the pictures",
          .preset = "72", .least = 1, .most = DT_EMOJI_SIZE_MAX},
         {"quality", 'q', DT_INT, &s->quality, "N",
@@ -221,6 +227,12 @@ static dt_source *open_source(const struct settings *s, const char *const *sourc
     return dt_source_open(s->from, sources, count, &options, error);
 }
 
+/* The classes of the emoji in `source`, where --classes-out asks for them. */
+static bool write_classes(const struct settings *s, const dt_source *source, dt_error *error)
+{
+    return !s->classes_out || dt_emoji_classes_write(dt_emoji_source_table(source), s->classes_out, error);
+}
+
 static void print_summary(const struct settings *s, const dt_pack_summary *summary, double seconds)
 {
     printf("%s: %llu pairs, %llu captions, %zu classes, %.1f MB of JPEG, %.1f s; %llu left out\n", s->out,
@@ -256,7 +268,7 @@ static int pack(const struct settings *s, const char *const *sources, size_t cou
         .progress = on_progress,
         .context = &view,
     };
-    good = good && dt_pack(source, s->out, sources, count, &options, &summary, &error);
+    good = good && write_classes(s, source, &error) && dt_pack(source, s->out, sources, count, &options, &summary, &error);
     clear_line(&view);
     if (source)
         source->close(source);

@@ -10,7 +10,8 @@ int dt_cmd_report(int argc, char **argv);
 int dt_cmd_report(int argc, char **argv)
 {
     const dt_usage usage = {"duet report", "RUN",
-                            "Writes RUN/report.html anew from RUN/config.json, RUN/log.jsonl and RUN/evaluation.json: one file that "
+                            "Writes RUN/report.html anew from RUN/config.json, RUN/log.jsonl and "
+                            "RUN/evaluation.json: one file that "
                             "a browser opens from disk. Parts whose file is absent are left out.",
                             .least = 1, .most = 1};
     char **runs;

@@ -13,5 +13,6 @@ int dt_cmd_pretrain(int argc, char **argv);
 int dt_cmd_zeroshot(int argc, char **argv);
 int dt_cmd_embed(int argc, char **argv);
 int dt_cmd_bench(int argc, char **argv);
+int dt_cmd_report(int argc, char **argv);
 
 #endif

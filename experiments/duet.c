@@ -1,5 +1,7 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/nearest.h"
 #include "experiments/commands.h"
@@ -17,6 +19,10 @@ static const command commands[] = {
     {"pack", "packs images and captions into a pair store", dt_cmd_pack},
     {"tokenizer", "learns a byte-pair vocabulary, or shows what it makes of texts", dt_cmd_tokenizer},
     {"pretrain", "trains an image and a text tower together on packed pairs", dt_cmd_pretrain},
+    {"zeroshot", "names images, finds images and captions for each other", dt_cmd_zeroshot},
+    {"embed", "writes embeddings of images and texts to a file", dt_cmd_embed},
+    {"report", "writes a run's curves, figures and pictures as one page", dt_cmd_report},
+    {"bench", "measures training and encoding speed of a model here", dt_cmd_bench},
     {NULL, NULL, NULL},
 };
 
@@ -41,8 +47,19 @@ static int unknown(const char *word)
     return DT_EXIT_USAGE;
 }
 
+/* Where another process, or our own loader, takes a core for a moment, OpenMP's threads wait for one another at the end of
+ * every loop. GNU's library then spins for milliseconds before it sleeps, which can cost ten times the work itself; 3,000
+ * rounds are a few dozen microseconds. It reads the setting when it is loaded, so the program starts itself once more. */
+static void wait_gently(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT") || setenv("GOMP_SPINCOUNT", "3000", 1))
+        return;
+    execv("/proc/self/exe", argv); /* comes back only where there is no /proc: then it waits as it would have */
+}
+
 int main(int argc, char **argv)
 {
+    wait_gently(argv);
     if (argc < 2) {
         fprintf(stderr, "duet: no command; see duet --help\n");
         return DT_EXIT_USAGE;

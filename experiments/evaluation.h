@@ -1,9 +1,15 @@
-/* What a training run evaluates as it goes: the sets of the configuration's `evaluate.sets`, each
+/* What a training run evaluates as it goes: the entries of the configuration's `evaluate.sets`, each
  *
- *     {"name": "...", "data": "x.lmdb", "classes": "classes.json", "templates": ["a photo of a {}."],
- *      "retrieval": true, "queries": "queries.txt", "every_time": true}
+ *     {"name": "held-out people",      put before its figures
+ *      "data": "packed/x.lmdb",        a pair store or a folder (eval/dataset.h)
+ *      "classes": "classes.json",      as duet zeroshot --classes; absent: those of the data
+ *      "templates": ["a photo of a {}."],
+ *      "retrieval": true,              images and captions find each other
+ *      "captions": 1,                  only the first so many captions of an image count; 0: all
+ *      "queries": "queries.txt",       texts to find images for, one a line; at the end only
+ *      "every_time": true}             also during the training, each `evaluate.every` steps
  *
- * Sets without every_time wait for the end. Figures go to the log; at the end also to RUN/evaluation.json and the report. */
+ * Figures go to the log; at the end also to RUN/evaluation.json, which the report shows. */
 #ifndef DUET_EXPERIMENTS_EVALUATION_H
 #define DUET_EXPERIMENTS_EVALUATION_H
 

@@ -27,8 +27,9 @@ static dt_tensor *build_gradient(dt_tensor **x, const void *context)
 static dt_tensor *build_layer(dt_tensor **x, const void *settings)
 {
     dt_tensor *qkv = dt_linear(x[0], x[1], x[2]);
-    return dt_linear(dt_attention(qkv, op_setting(settings, "heads", 0, 0), op_setting(settings, "causal", 0, 0)), x[3],
-                     x[4]);
+    return dt_linear(
+        dt_attention(qkv, op_setting(settings, "heads", 0, 0), op_setting(settings, "causal", 0, 0)), x[3],
+        x[4]);
 }
 
 /* One query of one head: adds to dqkv, writes y. Pointers are to the head's first column of the sample. */
@@ -64,7 +65,8 @@ static void reference_query(const row *r, const float *q, const float *dy, int64
     free(dp);
 }
 
-static void compare(const char *name, const char *what, const float *got, const double *want, size_t n, double relative)
+static void compare(const char *name, const char *what, const float *got, const double *want, size_t n,
+                    double relative)
 {
     char label[320];
     double largest = 0;
@@ -104,9 +106,13 @@ static void check(const row *r)
     op_random(x, count, 3);
     for (size_t i = 0; i < count; i++)
         x[i] *= r->size;
-    snprintf(name, sizeof name, "n %d, t %d, w %d, %d heads%s, size %g", (int)r->n, (int)r->t, (int)r->w, r->heads,
-             r->causal ? ", causal" : "", (double)r->size);
-    op_case c = {.name = name, .build = build, .context = r, .inputs = 1, .shape = {dt_dims(r->n, r->t, 3 * r->w)},
+    snprintf(name, sizeof name, "n %d, t %d, w %d, %d heads%s, size %g", (int)r->n, (int)r->t, (int)r->w,
+             r->heads, r->causal ? ", causal" : "", (double)r->size);
+    op_case c = {.name = name,
+                 .build = build,
+                 .context = r,
+                 .inputs = 1,
+                 .shape = {dt_dims(r->n, r->t, 3 * r->w)},
                  .value = {x}};
     op_run run, again;
     omp_set_num_threads(2);
@@ -132,7 +138,10 @@ static void check_second(const row *r)
 {
     char name[128];
     snprintf(name, sizeof name, "gradient of the gradient, t %d%s", (int)r->t, r->causal ? ", causal" : "");
-    op_case c = {.name = name, .build = build_gradient, .context = r, .inputs = 2,
+    op_case c = {.name = name,
+                 .build = build_gradient,
+                 .context = r,
+                 .inputs = 2,
                  .shape = {dt_dims(r->n, r->t, 3 * r->w), dt_dims(r->n, r->t, r->w)}};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "%s runs", name))
@@ -147,7 +156,8 @@ static void check_causality(void)
 {
     enum { T = 45, W = 16, CUT = 21 };
     row r = {1, T, W, 2, true, 1};
-    op_case c = {.name = "causality", .build = build, .context = &r, .inputs = 1, .shape = {dt_dims(1, T, 3 * W)}};
+    op_case c = {
+        .name = "causality", .build = build, .context = &r, .inputs = 1, .shape = {dt_dims(1, T, 3 * W)}};
     op_run run;
     float before[CUT * W];
     if (ok(op_start(&run, &c, NULL), "a causal case runs")) {
@@ -165,7 +175,8 @@ static void check_causality(void)
 static void check_memory(void)
 {
     dt_graph *g = dt_graph_new();
-    dt_tensor *x = dt_input(g, "x", DT_F32, dt_dims(1, 8192, 48)), *y = dt_keep(dt_attention(x, 1, false)), *dx;
+    dt_tensor *x = dt_input(g, "x", DT_F32, dt_dims(1, 8192, 48)), *y = dt_keep(dt_attention(x, 1, false)),
+              *dx;
     dt_tensor *dy = dt_input(g, "dy", DT_F32, y->shape);
     dt_gradient_from(&y, &dy, 1, &x, 1, &dx);
     dt_keep(dx);
@@ -189,11 +200,13 @@ static void refuse(dt_shape shape, int heads, const char *part)
 int main(void)
 {
     const row rows[] = {
-        {1, 1, 1, 1, false, 1},     {2, 1, 8, 2, true, 1},       {3, 7, 16, 2, true, 1},    {2, 17, 24, 4, false, 1},
-        {1, 5, 6, 6, false, 1},     {5, 16, 128, 4, false, 1},   {2, 17, 64, 2, true, 1},   {1, 77, 64, 1, true, 1},
-        {1, 129, 36, 3, false, 1},  {2, 129, 36, 3, true, 1},    {2, 33, 40, 1, false, 1},  {1, 197, 128, 2, false, 1},
-        {1, 50, 72, 1, false, 1},   {1, 131, 80, 1, true, 1},    {1, 1501, 16, 1, false, 1}, {1, 1501, 16, 1, true, 1},
-        {2, 37, 32, 2, false, 6},   {2, 37, 32, 2, true, 6},     {1, 64, 96, 1, false, 1},  {1, 97, 32, 1, false, 1},
+        {1, 1, 1, 1, false, 1},    {2, 1, 8, 2, true, 1},    {3, 7, 16, 2, true, 1},
+        {2, 17, 24, 4, false, 1},  {1, 5, 6, 6, false, 1},   {5, 16, 128, 4, false, 1},
+        {2, 17, 64, 2, true, 1},   {1, 77, 64, 1, true, 1},  {1, 129, 36, 3, false, 1},
+        {2, 129, 36, 3, true, 1},  {2, 33, 40, 1, false, 1}, {1, 197, 128, 2, false, 1},
+        {1, 50, 72, 1, false, 1},  {1, 131, 80, 1, true, 1}, {1, 1501, 16, 1, false, 1},
+        {1, 1501, 16, 1, true, 1}, {2, 37, 32, 2, false, 6}, {2, 37, 32, 2, true, 6},
+        {1, 64, 96, 1, false, 1},  {1, 97, 32, 1, false, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         check(&rows[i]);

@@ -1,4 +1,5 @@
-/* InfoNCE and the sigmoid loss against their definitions in float64, stored references, differences of both orders. */
+/* InfoNCE and the sigmoid loss against their definitions in float64, stored references, differences of both
+ * orders. */
 #include "tests/op_golden.h"
 
 #include <omp.h>
@@ -15,7 +16,8 @@ static dt_tensor *build(dt_tensor **x, const void *context)
     return r->sigmoid ? dt_sigmoid_loss(x[0], x[1], x[2], x[3]) : dt_infonce(x[0], x[1], x[2]);
 }
 
-/* All gradients in one result, so that its differences check the second derivatives. The last input is dloss. */
+/* All gradients in one result, so that its differences check the second derivatives. The last input is dloss.
+ */
 static dt_tensor *build_gradients(dt_tensor **x, const void *context)
 {
     const row *r = context;
@@ -58,7 +60,8 @@ static double sigmoid_loss(int64_t n, const double *logit, double *dlogit)
 }
 
 /* Within `relative` of the largest value. */
-static void compare(const char *name, const char *what, const float *got, const double *want, size_t n, double relative)
+static void compare(const char *name, const char *what, const float *got, const double *want, size_t n,
+                    double relative)
 {
     char label[320];
     double largest = 0;
@@ -129,8 +132,12 @@ static void check(const row *r)
     float *a = features(r->n, r->d, 1), *b = features(r->n, r->d, 2);
     snprintf(name, sizeof name, "%s of %d x %d, scale %g", r->sigmoid ? "sigmoid loss" : "infonce", (int)r->n,
              (int)r->d, (double)r->scale);
-    op_case c = {.name = name, .build = build, .context = r, .inputs = r->sigmoid ? 4 : 3,
-                 .shape = {dt_dims(r->n, r->d), dt_dims(r->n, r->d)}, .value = {a, b, &r->scale, &r->bias}};
+    op_case c = {.name = name,
+                 .build = build,
+                 .context = r,
+                 .inputs = r->sigmoid ? 4 : 3,
+                 .shape = {dt_dims(r->n, r->d), dt_dims(r->n, r->d)},
+                 .value = {a, b, &r->scale, &r->bias}};
     op_run run, again;
     omp_set_num_threads(2);
     if (ok(op_start(&run, &c, NULL), "%s runs", name)) {
@@ -157,8 +164,11 @@ static void check(const row *r)
 static void check_second(bool sigmoid)
 {
     const row r = {5, 3, 0, 0, sigmoid};
-    op_case c = {.name = sigmoid ? "gradient of the sigmoid loss's gradient" : "gradient of infonce's gradient",
-                 .build = build_gradients, .context = &r, .inputs = sigmoid ? 5 : 4,
+    op_case c = {.name =
+                     sigmoid ? "gradient of the sigmoid loss's gradient" : "gradient of infonce's gradient",
+                 .build = build_gradients,
+                 .context = &r,
+                 .inputs = sigmoid ? 5 : 4,
                  .shape = {dt_dims(5, 3), dt_dims(5, 3)}};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "%s runs", c.name))
@@ -174,8 +184,13 @@ static void check_single(void)
     const float zeros[5] = {0};
     float a[5] = {1.3f, -2.7f, 0.1f, 9.1f, 1e-3f}, b[5] = {3.1f, 0.2f, -5.5f, 1.7f, 2}, scale = 98.7f, dy = 1;
     const row r = {1, 5, 0, 0, false};
-    op_case c = {.name = "a single pair", .build = build, .context = &r, .inputs = 3,
-                 .shape = {dt_dims(1, 5), dt_dims(1, 5)}, .value = {a, b, &scale}, .dy = &dy};
+    op_case c = {.name = "a single pair",
+                 .build = build,
+                 .context = &r,
+                 .inputs = 3,
+                 .shape = {dt_dims(1, 5), dt_dims(1, 5)},
+                 .value = {a, b, &scale},
+                 .dy = &dy};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "a single pair runs")) {
         near("loss of a single pair", run.y, zeros, 1, 0);
@@ -204,7 +219,10 @@ static void check_stored(const char *family, int n, const json_t *tolerance)
     bool sigmoid = !strcmp(family, "siglip");
     const char *const names[] = {"image", "text", sigmoid ? "log_scale" : "logit_scale", "bias"};
     const float one = 1;
-    op_case c = {.name = label, .build = build_stored, .context = sigmoid ? &one : NULL, .inputs = sigmoid ? 4 : 3,
+    op_case c = {.name = label,
+                 .build = build_stored,
+                 .context = sigmoid ? &one : NULL,
+                 .inputs = sigmoid ? 4 : 3,
                  .dy = &one};
     float *value[4] = {0};
     for (int i = 0; i < c.inputs; i++)
@@ -255,11 +273,11 @@ static void refuse(dt_shape a, dt_shape b, dt_shape scale)
 int main(void)
 {
     const row rows[] = {
-        {1, 3, 14, 0, false},      {2, 5, 1, 0, false},       {7, 33, 2, 0, false},        {63, 16, 14, 0, false},
-        {64, 17, 100, 0, false},   {65, 64, 14, 0, false},    {131, 48, 100, 0, false},    {517, 24, 14, 0, false},
-        {2050, 8, 14, 0, false},   {130, 40, 0, 0, false},    {67, 8, -3, 0, false},       {200, 600, 14, 0, false},
-        {1, 3, 10, -10, true},     {2, 5, 1, 0.5f, true},     {7, 33, 2, -1, true},        {64, 17, 10, -10, true},
-        {131, 48, 10, -10, true},  {517, 24, 100, 3, true},   {130, 40, 0, -2, true},
+        {1, 3, 14, 0, false},     {2, 5, 1, 0, false},     {7, 33, 2, 0, false},     {63, 16, 14, 0, false},
+        {64, 17, 100, 0, false},  {65, 64, 14, 0, false},  {131, 48, 100, 0, false}, {517, 24, 14, 0, false},
+        {2050, 8, 14, 0, false},  {130, 40, 0, 0, false},  {67, 8, -3, 0, false},    {200, 600, 14, 0, false},
+        {1, 3, 10, -10, true},    {2, 5, 1, 0.5f, true},   {7, 33, 2, -1, true},     {64, 17, 10, -10, true},
+        {131, 48, 10, -10, true}, {517, 24, 100, 3, true}, {130, 40, 0, -2, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         check(&rows[i]);

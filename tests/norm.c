@@ -1,4 +1,5 @@
-/* Layer, group and batch norm against one definition in float64, stored references, differences of both orders. */
+/* Layer, group and batch norm against one definition in float64, stored references, differences of both
+ * orders. */
 #include "tests/op_golden.h"
 
 #include <omp.h>
@@ -19,7 +20,9 @@ static dt_batch_norm_state state_in(dt_graph *g, int64_t c, float momentum, bool
     dt_scope root = {g, buffers, ""};
     return (dt_batch_norm_state){.running_mean = dt_buffer(root, "running_mean", dt_dims(c), dt_zeros),
                                  .running_var = dt_buffer(root, "running_var", dt_dims(c), dt_ones),
-                                 .momentum = momentum, .eps = 1e-5f, .training = training};
+                                 .momentum = momentum,
+                                 .eps = 1e-5f,
+                                 .training = training};
 }
 
 static dt_tensor *normalise(dt_tensor **x, const row *r)
@@ -28,7 +31,8 @@ static dt_tensor *normalise(dt_tensor **x, const row *r)
         return dt_layer_norm(x[0], x[1], x[2], 1e-5f);
     if (r->which == GROUP)
         return dt_group_norm(x[0], x[1], x[2], r->groups, 1e-5f);
-    dt_tensor *y = dt_batch_norm(x[0], x[1], x[2], state_in(dt_graph_of(x[0]), x[1]->shape.dim[0], 0.1f, true));
+    dt_tensor *y =
+        dt_batch_norm(x[0], x[1], x[2], state_in(dt_graph_of(x[0]), x[1]->shape.dim[0], 0.1f, true));
     dt_params_allocate(buffers, 1);
     return y;
 }
@@ -75,7 +79,8 @@ static void reference_group(const reference *f, const op_run *r, int64_t sample,
         crossed += dy[at[k]] * gamma[j] * xn / (double)count;
     }
     for (int64_t k = 0; k < count; k++)
-        f->dx[at[k]] = rstd * ((double)dy[at[k]] * gamma[at[k] % f->c] - plain - (x[at[k]] - mean) * rstd * crossed);
+        f->dx[at[k]] =
+            rstd * ((double)dy[at[k]] * gamma[at[k] % f->c] - plain - (x[at[k]] - mean) * rstd * crossed);
     free(at);
 }
 
@@ -95,7 +100,8 @@ static void check_reference(const row *r, const op_run *run, const char *name)
 {
     int64_t c = r->shape.dim[r->shape.rank - 1], all = dt_count(&r->shape);
     int64_t n = r->which == LAYER ? all / c : r->which == GROUP ? r->shape.dim[0] : 1;
-    reference f = {n, all / c / n, c, r->which == LAYER ? 1 : r->which == GROUP ? r->groups : c, NULL, NULL, NULL, NULL};
+    reference f = {n,    all / c / n, c,    r->which == LAYER ? 1 : r->which == GROUP ? r->groups : c,
+                   NULL, NULL,        NULL, NULL};
     double **part[] = {&f.y, &f.dx, &f.dgamma, &f.dbeta};
     for (int i = 0; i < 4; i++)
         *part[i] = calloc((size_t)all, sizeof(double));
@@ -124,7 +130,11 @@ static void check(const row *r, bool small)
     for (size_t i = 0; i < all; i++)
         x[i] += r->offset;
     snprintf(name, sizeof name, "%s %s %d", kinds[r->which], dt_shape_text(&r->shape).chars, r->groups);
-    op_case k = {.name = name, .build = build, .context = r, .inputs = 3, .shape = {r->shape, dt_dims(c), dt_dims(c)},
+    op_case k = {.name = name,
+                 .build = build,
+                 .context = r,
+                 .inputs = 3,
+                 .shape = {r->shape, dt_dims(c), dt_dims(c)},
                  .value = {x}};
     op_run run, again;
     buffers = dt_params_new();
@@ -156,8 +166,12 @@ static void check_second(const row *r)
 {
     char name[256];
     int64_t c = r->shape.dim[r->shape.rank - 1];
-    snprintf(name, sizeof name, "gradient of norm %d's gradient, %s", (int)r->which, dt_shape_text(&r->shape).chars);
-    op_case k = {.name = name, .build = build_gradients, .context = r, .inputs = 4,
+    snprintf(name, sizeof name, "gradient of norm %d's gradient, %s", (int)r->which,
+             dt_shape_text(&r->shape).chars);
+    op_case k = {.name = name,
+                 .build = build_gradients,
+                 .context = r,
+                 .inputs = 4,
                  .shape = {r->shape, dt_dims(c), dt_dims(c), r->shape}};
     op_run run;
     buffers = dt_params_new();
@@ -245,7 +259,8 @@ static void check_stored_batch(const char *label, bool training)
 
 static void refuse(const row *r, dt_shape gamma, const char *part)
 {
-    op_case k = {.name = "refused", .build = build, .context = r, .inputs = 3, .shape = {r->shape, gamma, gamma}};
+    op_case k = {
+        .name = "refused", .build = build, .context = r, .inputs = 3, .shape = {r->shape, gamma, gamma}};
     op_run run;
     buffers = dt_params_new();
     bool refused = !op_start(&run, &k, NULL);
@@ -257,15 +272,19 @@ static void refuse(const row *r, dt_shape gamma, const char *part)
 int main(void)
 {
     const row rows[] = {
-        {LAYER, dt_dims(1), 0, 0},          {LAYER, dt_dims(7, 5), 0, 0},       {LAYER, dt_dims(3, 5, 17), 0, 0},
-        {LAYER, dt_dims(13, 64), 0, 0},     {LAYER, dt_dims(2, 127), 0, 0},     {GROUP, dt_dims(2, 3, 5, 12), 3, 0},
-        {GROUP, dt_dims(1, 7, 8), 1, 0},    {GROUP, dt_dims(3, 5, 5, 6), 6, 0}, {GROUP, dt_dims(2, 15), 3, 0},
-        {BATCH, dt_dims(5, 1), 0, 0},       {BATCH, dt_dims(9, 5), 0, 0},       {BATCH, dt_dims(4, 5, 3, 6), 0, 0},
+        {LAYER, dt_dims(1), 0, 0},        {LAYER, dt_dims(7, 5), 0, 0},
+        {LAYER, dt_dims(3, 5, 17), 0, 0}, {LAYER, dt_dims(13, 64), 0, 0},
+        {LAYER, dt_dims(2, 127), 0, 0},   {GROUP, dt_dims(2, 3, 5, 12), 3, 0},
+        {GROUP, dt_dims(1, 7, 8), 1, 0},  {GROUP, dt_dims(3, 5, 5, 6), 6, 0},
+        {GROUP, dt_dims(2, 15), 3, 0},    {BATCH, dt_dims(5, 1), 0, 0},
+        {BATCH, dt_dims(9, 5), 0, 0},     {BATCH, dt_dims(4, 5, 3, 6), 0, 0},
     };
     const row large[] = {
-        {LAYER, dt_dims(2087, 33), 0, 0},     {LAYER, dt_dims(197, 384), 0, 0},       {LAYER, dt_dims(50, 1031), 0, 1000},
-        {GROUP, dt_dims(2, 41, 41, 16), 4, 0}, {GROUP, dt_dims(3, 67, 130), 13, 1000}, {GROUP, dt_dims(5, 2, 2, 640), 32, 0},
-        {BATCH, dt_dims(3001, 3), 0, 0},      {BATCH, dt_dims(7, 31, 17, 16), 0, 1000}, {BATCH, dt_dims(41, 40, 130), 0, 0},
+        {LAYER, dt_dims(2087, 33), 0, 0},       {LAYER, dt_dims(197, 384), 0, 0},
+        {LAYER, dt_dims(50, 1031), 0, 1000},    {GROUP, dt_dims(2, 41, 41, 16), 4, 0},
+        {GROUP, dt_dims(3, 67, 130), 13, 1000}, {GROUP, dt_dims(5, 2, 2, 640), 32, 0},
+        {BATCH, dt_dims(3001, 3), 0, 0},        {BATCH, dt_dims(7, 31, 17, 16), 0, 1000},
+        {BATCH, dt_dims(41, 40, 130), 0, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         check(&rows[i], true);

@@ -1,5 +1,5 @@
-/* The generator against published vectors, the distributions of the random ops, and that numbers depend on seed, step,
- * op and place only. */
+/* The generator against published vectors, the distributions of the random ops, and that numbers depend on
+ * seed, step, op and place only. */
 #include "tests/op_check.h"
 
 #include <omp.h>
@@ -12,7 +12,8 @@ static void check_generator(void)
     } rows[] = {
         {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
          {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (int i = 0; i < 3; i++) {
@@ -82,7 +83,8 @@ static void check_moments(const drawn *r)
     float *n = values(r, r->normals), *u = values(r, r->uniforms), *m = values(r, r->again);
     const double want[] = {0, 1, 0, 3}, deviation[] = {1, 1.4142, 3.873, 9.798};
     for (int k = 1; k <= 4; k++)
-        ok(fabs(moment(n, k) - want[k - 1]) < error * deviation[k - 1], "normal moment %d is %.4f", k, moment(n, k));
+        ok(fabs(moment(n, k) - want[k - 1]) < error * deviation[k - 1], "normal moment %d is %.4f", k,
+           moment(n, k));
     ok(fabs(moment(u, 1) - 0.5) < error * 0.2887, "uniforms have the mean %.5f", moment(u, 1));
     ok(fabs(moment(u, 2) - 1.0 / 3) < error * 0.2981, "uniforms have the mean square %.5f", moment(u, 2));
     bool inside = true;
@@ -90,7 +92,8 @@ static void check_moments(const drawn *r)
         inside &= u[i] >= 0 && u[i] < 1;
     ok(inside, "uniforms are in [0, 1)");
     for (int lag = 1; lag <= 4; lag++)
-        ok(fabs(product(n, n, lag)) < error, "neighbours at %d are independent (%.5f)", lag, product(n, n, lag));
+        ok(fabs(product(n, n, lag)) < error, "neighbours at %d are independent (%.5f)", lag,
+           product(n, n, lag));
     ok(fabs(product(n, m, 0)) < error, "two ops draw independent numbers (%.5f)", product(n, m, 0));
     free(n);
     free(u);
@@ -103,7 +106,8 @@ static void check_layout(const drawn *r, uint64_t seed, uint32_t step)
     enum { N = 1001 };
     float *n = values(r, r->normals), *u = values(r, r->uniforms), normal[N + 3], uniform[N + 3];
     for (int i = 0; i < N; i += 4) {
-        dt_philox a = dt_random_block(seed, 0, step, (uint64_t)i / 4), b = dt_random_block(seed, 1, step, (uint64_t)i / 4);
+        dt_philox a = dt_random_block(seed, 0, step, (uint64_t)i / 4),
+                  b = dt_random_block(seed, 1, step, (uint64_t)i / 4);
         for (int k = 0; k < 4; k++)
             uniform[i + k] = dt_random_uniform(b.v[k]);
         dt_random_normal(a.v[0], a.v[1], &normal[i], &normal[i + 1]);
@@ -124,7 +128,8 @@ static void check_dropout(const drawn *r, const float *x)
         kept += y[i] != 0;
         right &= y[i] == 0 || fabsf(y[i] - x[i] / 0.7f) < 1e-6f * fabsf(x[i]) * 2;
     }
-    ok(fabs(kept / (double)COUNT - 0.7) < 5 * 0.4583 / sqrt(COUNT), "dropout keeps %.4f", kept / (double)COUNT);
+    ok(fabs(kept / (double)COUNT - 0.7) < 5 * 0.4583 / sqrt(COUNT), "dropout keeps %.4f",
+       kept / (double)COUNT);
     ok(right, "what is kept is scaled by 1 / 0.7");
     near("the gradient has the same mask", dx, y, COUNT, 0); /* the upstream was x */
     free(y);
@@ -147,7 +152,8 @@ static dt_tensor *build_dropout(dt_tensor **x, const void *context)
 static void check_rates(void)
 {
     const float zero = 0, half = 0.5f, bad[] = {-0.1f, 1, NAN};
-    op_case c = {.name = "dropout", .build = build_dropout, .context = &half, .inputs = 1, .shape = {dt_dims(3, 37)}};
+    op_case c = {
+        .name = "dropout", .build = build_dropout, .context = &half, .inputs = 1, .shape = {dt_dims(3, 37)}};
     op_run run;
     if (ok(op_start(&run, &c, NULL), "dropout runs"))
         op_differences(&run);

@@ -1,6 +1,7 @@
 /* The report of a run: escaping, numbers, thinning, pictures, missing and damaged parts.
  *
- * With an argument the program makes a run in that folder and checks nothing: tests/report.t looks at its report in a browser. */
+ * With an argument the program makes a run in that folder and checks nothing: tests/report.t looks at its
+ * report in a browser. */
 #include <math.h>
 
 #include "data/file.h"
@@ -17,7 +18,8 @@ enum { STEPS = 3210, SPIKE = 1234, MOST = 64 << 20 };
 static const char hostile[] = "</p><script>alert('1')</script>\" onload=\"x&y";
 static const char hostile_escaped[] =
     "&lt;/p&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&quot; onload=&quot;x&amp;y";
-static const char *const captions[] = {"red", "</p><script>alert('1')</script>\" onload=\"x&y", "\u202Eהתחלה\u202C"};
+static const char *const captions[] = {"red", "</p><script>alert('1')</script>\" onload=\"x&y",
+                                       "\u202Eהתחלה\u202C"};
 
 /* ---- a run ---- */
 
@@ -32,8 +34,14 @@ static bool make_store(const char *path, dt_error *error)
         size_t size;
         bool good = dt_jpeg_encode(&image, 90, false, &jpeg, &size, error);
         good = good && dt_pairs_add(writer,
-                                    &(dt_pair_input){.jpeg = jpeg, .jpeg_size = size, .width = 24, .height = 16, .label = -1,
-                                                     .weight = 1, .captions = &captions[i], .caption_count = 1},
+                                    &(dt_pair_input){.jpeg = jpeg,
+                                                     .jpeg_size = size,
+                                                     .width = 24,
+                                                     .height = 16,
+                                                     .label = -1,
+                                                     .weight = 1,
+                                                     .captions = &captions[i],
+                                                     .caption_count = 1},
                                     error);
         if (!good)
             return false;
@@ -51,9 +59,11 @@ static bool write_log(const char *path, dt_error *error)
         double t = (double)step / STEPS, loss = 0.5 + 4 * exp(-6 * t) + 0.05 * sin(7.0 * step);
         dt_writer_printf(w, "{\"step\": %d, \"loss\": ", step);
         dt_writer_printf(w, step == 77 ? "null" : "%.9g", step == SPIKE ? 9.75 : loss);
-        dt_writer_printf(w, ", \"pairs_per_second\": %d, \"waiting\": 0.0%d, \"lr\": %.9g, \"temperature\": %.9g, ", 700 + step % 9,
-                         step % 5, 0.001 * (1 + cos(3.14159 * t)), 0.05 - 0.02 * t);
-        dt_writer_printf(w, "\"grad_norm\": %.9g, \"note\": \"text\", \"<b>\": 1}\n", step == 9 ? 400 : 1 + 0.5 * sin(step));
+        dt_writer_printf(
+            w, ", \"pairs_per_second\": %d, \"waiting\": 0.0%d, \"lr\": %.9g, \"temperature\": %.9g, ",
+            700 + step % 9, step % 5, 0.001 * (1 + cos(3.14159 * t)), 0.05 - 0.02 * t);
+        dt_writer_printf(w, "\"grad_norm\": %.9g, \"note\": \"text\", \"<b>\": 1}\n",
+                         step == 9 ? 400 : 1 + 0.5 * sin(step));
         if (step % 1000 == 0)
             dt_writer_printf(w, "{\"step\": %d, \"event\": \"evaluation\", \"top1\": %.3f}\n", step, 0.4 * t);
     }
@@ -73,21 +83,23 @@ static bool write_json(const char *folder, const char *name, json_t *value)
 
 static json_t *make_evaluation(const char *store)
 {
-    return json_pack(
-        "{s:[{s:s,s:f,s:i,s:f,s:s},{s:s,s:f,s:i,s:f},{s:s,s:f,s:b}],s:[{s:s,s:s,s:[{s:i,s:f,s:s,s:b},{s:i,s:f,s:b},{s:i,s:f},{s:i}]},"
-        "{s:s,s:s,s:[{s:i}]}]}",
-        "figures", "name", "naming among 1,170", "value", 0.48321, "n", 1170, "chance", 1.0 / 1170, "note", hostile, "name",
-        "text to image, R@1", "value", 0.75, "n", 98765, "chance", 0.01, "name", "median rank", "value", 1.0, "rank", 1, "galleries", "query",
-        hostile, "store", store, "hits", "index", 1, "score", 0.71, "caption", "given", "correct", 0, "index", 1, "score", 0.5,
-        "correct", 1, "index", 2, "score", 0.25, "index", 3, "query", "elsewhere", "store", "missing.lmdb", "hits", "index", 0);
+    return json_pack("{s:[{s:s,s:f,s:i,s:f,s:s},{s:s,s:f,s:i,s:f},{s:s,s:f,s:b}],s:[{s:s,s:s,s:[{s:i,s:f,s:s,"
+                     "s:b},{s:i,s:f,s:b},{s:i,s:f},{s:i}]},"
+                     "{s:s,s:s,s:[{s:i}]}]}",
+                     "figures", "name", "naming among 1,170", "value", 0.48321, "n", 1170, "chance",
+                     1.0 / 1170, "note", hostile, "name", "text to image, R@1", "value", 0.75, "n", 98765,
+                     "chance", 0.01, "name", "median rank", "value", 1.0, "rank", 1, "galleries", "query",
+                     hostile, "store", store, "hits", "index", 1, "score", 0.71, "caption", "given",
+                     "correct", 0, "index", 1, "score", 0.5, "correct", 1, "index", 2, "score", 0.25, "index",
+                     3, "query", "elsewhere", "store", "missing.lmdb", "hits", "index", 0);
 }
 
 static json_t *make_config(void)
 {
-    return json_pack("{s:s,s:s,s:[ssss],s:{s:s,s:s},s:{s:{s:i,s:[iii]},s:b},s:[{s:i},{s:i}]}", "name", "A run & its <name>",
-                     "description", "Made by a test.", "command", "duet", "pretrain", "it's.json", "seed=1", "versions", "duet",
-                     "0.1.0", "engine", "v<3", "model", "vision", "width", 64, "layers", 1, 2, 3, "sharp", 1, "stages", "steps",
-                     5, "steps", 6);
+    return json_pack("{s:s,s:s,s:[ssss],s:{s:s,s:s},s:{s:{s:i,s:[iii]},s:b},s:[{s:i},{s:i}]}", "name",
+                     "A run & its <name>", "description", "Made by a test.", "command", "duet", "pretrain",
+                     "it's.json", "seed=1", "versions", "duet", "0.1.0", "engine", "v<3", "model", "vision",
+                     "width", 64, "layers", 1, 2, 3, "sharp", 1, "stages", "steps", 5, "steps", 6);
 }
 
 static bool make_run(const char *folder, dt_error *error)
@@ -97,7 +109,8 @@ static bool make_run(const char *folder, dt_error *error)
     free(log);
     free(store);
     return good && write_json(folder, "config.json", make_config()) &&
-           write_json(folder, "evaluation.json", make_evaluation("pairs.lmdb")); /* a path from the run's folder */
+           write_json(folder, "evaluation.json",
+                      make_evaluation("pairs.lmdb")); /* a path from the run's folder */
 }
 
 static char *read_report(const char *folder, size_t *size)
@@ -188,7 +201,8 @@ static void check_log(const char *folder)
     dt_error error = {""};
     ok(dt_run_log_read(&log, path, &error), "the log is read %s", error.message);
     ok(log.steps == STEPS && log.last_step == STEPS, "the steps are counted");
-    ok(log.refused == 2, "a line that is no JSON and one that goes back are refused, a torn one is not counted");
+    ok(log.refused == 2,
+       "a line that is no JSON and one that goes back are refused, a torn one is not counted");
     const dt_series *loss = dt_run_log_find(&log, "", "loss");
     bool found = loss && dt_run_log_find(&log, "evaluation", "top1") && !dt_run_log_find(&log, "", "note");
     ok(found, "numbers are series, events have their own, texts are none");
@@ -200,12 +214,14 @@ static void check_log(const char *folder)
             sum += p->mean * (double)p->finite, count += p->count, finite += p->finite;
             most = fmax(most, p->most);
         }
-        ok(loss->point_count <= DT_SERIES_POINTS && loss->point_count > DT_SERIES_POINTS / 2, "%d values are %zu points", STEPS,
-           loss->point_count);
-        ok(count == STEPS && finite == STEPS - 1 && loss->finite == finite, "every value is in a point, the null not finite");
+        ok(loss->point_count <= DT_SERIES_POINTS && loss->point_count > DT_SERIES_POINTS / 2,
+           "%d values are %zu points", STEPS, loss->point_count);
+        ok(count == STEPS && finite == STEPS - 1 && loss->finite == finite,
+           "every value is in a point, the null not finite");
         ok(fabs(sum - loss->sum) < 1e-6 * sum, "the points' means have the sum of all");
         ok(most == 9.75, "a single spike survives");
-        ok(loss->points[0].first == 1 && loss->points[loss->point_count - 1].last == STEPS, "the ends are the ends");
+        ok(loss->points[0].first == 1 && loss->points[loss->point_count - 1].last == STEPS,
+           "the ends are the ends");
     }
     dt_run_log_free(&log);
     free(path);
@@ -261,24 +277,31 @@ static void check_page(const char *folder)
     json_t *text = json_stringn(html, size); /* refuses what is not UTF-8 */
     ok(text != NULL, "the page is UTF-8");
     json_decref(text);
-    ok(!holds(html, "alert('1')") && !holds(html, "onload=\"") && holds(html, hostile_escaped), "hostile text is escaped");
+    ok(!holds(html, "alert('1')") && !holds(html, "onload=\"") && holds(html, hostile_escaped),
+       "hostile text is escaped");
     ok(times(html, "<script") == 1 && times(html, "</script>") == 1, "one script, ours");
     ok(!holds(html, "http:") && !holds(html, "https:") && !holds(html, "@import"), "nothing is fetched");
     ok(times(html, "src=\"") == times(html, "src=\"data:image/jpeg;base64,"), "all sources are in the page");
-    ok(times(html, "<section") == 4 && times(html, "</section>") == 4 && times(html, "<th ") == times(html, "</th>"),
+    ok(times(html, "<section") == 4 && times(html, "</section>") == 4 &&
+           times(html, "<th ") == times(html, "</th>"),
        "sections and cells are closed");
     ok(holds(html, "<h1 dir=\"auto\">A run &amp; its &lt;name&gt;</h1>"), "the title");
-    ok(holds(html, "48.3\u202F%</p>") && holds(html, "chance 0.09\u202F% <span class=\"dot\">·</span> n = 1,170"),
+    ok(holds(html, "48.3\u202F%</p>") &&
+           holds(html, "chance 0.09\u202F% <span class=\"dot\">·</span> n = 1,170"),
        "the headline has its chance and n");
-    ok(holds(html, "<td class=\"result\">75.0\u202F%</td><td>1.0\u202F%</td><td>98,765</td>"), "a figure has its chance and n");
+    ok(holds(html, "<td class=\"result\">75.0\u202F%</td><td>1.0\u202F%</td><td>98,765</td>"),
+       "a figure has its chance and n");
     ok(holds(html, "<td class=\"result\">1</td><td>–</td><td>–</td>"), "a figure that is no share");
-    ok(holds(html, "&#39;it&#39;\\&#39;&#39;s.json&#39; seed=1"), "the command is quoted for a shell");
-    ok(holds(html, ">model.vision.layers</th><td>[1, 2, 3]</td>") && holds(html, ">stages[1].steps</th><td>6</td>"),
+    ok(holds(html, "<span>&#39;it&#39;\\&#39;&#39;s.json&#39;</span> <span>seed=1</span>"),
+       "the command is quoted for a shell");
+    ok(holds(html, ">model.vision.layers</th><td>[1, 2, 3]</td>") &&
+           holds(html, ">stages[1].steps</th><td>6</td>"),
        "the configuration is flattened");
     ok(holds(html, "end: seconds</th><td>93.50</td><td>3,210</td>"), "what was measured once is a row");
     ok(holds(html, "Not finite 1 time."), "a value that is not finite is said");
     ok(holds(html, "2 lines of log.jsonl were passed over"), "lines that were passed over are said");
-    ok(holds(html, "aria-label=\"Loss over steps 1 to 3210: first ") && holds(html, "greatest 9.750\""), "a curve in words");
+    ok(holds(html, "aria-label=\"Loss over steps 1 to 3210: first ") && holds(html, "greatest 9.750\""),
+       "a curve in words");
     check_thinned(html);
     check_pictures(folder, html);
     dt_report_write(folder, NULL);
@@ -321,7 +344,8 @@ static void check_parts(const char *base)
     ok(dt_report_write(folder, NULL), "an empty log is a report");
     size_t size;
     char *html = read_report(folder, &size);
-    ok(holds(html, "log.jsonl has no numbers") && holds(html, "No evaluation.json in this run") && holds(html, "No config.json"),
+    ok(holds(html, "log.jsonl has no numbers") && holds(html, "No evaluation.json in this run") &&
+           holds(html, "No config.json"),
        "what is missing is said");
     ok(holds(html, "<h1 dir=\"auto\">parts</h1>"), "without a name the folder's");
     free(html);
@@ -330,14 +354,20 @@ static void check_parts(const char *base)
     put(folder, "evaluation.json", "{}");
     ok(dt_report_write(folder, NULL), "a log without steps, with values beyond all measure");
     html = read_report(folder, &size);
-    ok(times(html, "<figure") == 1 && holds(html, "steps 1 to 3"), "steps are counted, such values are no curve");
-    ok(holds(html, "evaluation.json has no figures") && !holds(html, "nan") && !holds(html, "inf%"), "an empty evaluation");
+    ok(times(html, "<figure") == 1 && holds(html, "steps 1 to 3"),
+       "steps are counted, such values are no curve");
+    ok(holds(html, "evaluation.json has no figures") && !holds(html, "nan") && !holds(html, "inf%"),
+       "an empty evaluation");
 
-    put(folder, "evaluation.json", "{\"figures\": [{\"name\": \"a\", \"value\": 1}, {\"name\": 1, \"value\": 1}]}");
+    put(folder, "evaluation.json",
+        "{\"figures\": [{\"name\": \"a\", \"value\": 1}, {\"name\": 1, \"value\": 1}]}");
     refused(folder, "evaluation.json: figures[1].name: expected a string");
-    put(folder, "evaluation.json", "{\"galleries\": [{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": -1}]}]}");
+    put(folder, "evaluation.json",
+        "{\"galleries\": [{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": -1}]}]}");
     refused(folder, "galleries[0].hits[0].index");
-    put(folder, "evaluation.json", "{\"galleries\": [{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": 1, \"correct\": 2}]}]}");
+    put(folder, "evaluation.json",
+        "{\"galleries\": [{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": 1, \"correct\": "
+        "2}]}]}");
     refused(folder, "galleries[0].hits[0].correct: expected a boolean, found an integer");
     put(folder, "evaluation.json", "[");
     refused(folder, "evaluation.json:1:1");
@@ -346,7 +376,8 @@ static void check_parts(const char *base)
     ok(dt_report_write(folder, NULL), "a configuration without a command");
     free(html);
     html = read_report(folder, &size);
-    ok(holds(html, "<code>duet pretrain ") && holds(html, "/parts/config.json --out NEW_FOLDER"), "is one to run");
+    ok(holds(html, "<span>pretrain</span> ") && holds(html, "/parts/config.json</span> <span>--out</span>"),
+       "is one to run");
     put(folder, "config.json", "[1]");
     refused(folder, "config.json: expected an object");
     char *kept = read_report(folder, &size);

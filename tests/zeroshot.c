@@ -261,6 +261,40 @@ static const dt_score *score_of(const dt_zeroshot_result *result, const char *ke
     return &none;
 }
 
+typedef struct counted {
+    size_t n, top1, legs_right; /* images with a label; named right; with the right number of legs */
+    size_t t2i, i2t, asked;     /* captions and images that find theirs among five; images with captions */
+} counted;
+
+/* What attributes.json says of the classes stands here once more. */
+static counted count_plainly(int unlabelled, const float *images, const float *weights, const float *texts,
+                             const dt_captions *captions)
+{
+    static const int class_of[CLASSES] = {1, 2, 0}, legs[4] = {4, 6, 6, 4};
+    counted k = {0};
+    for (int i = 0; i < IMAGES; i++) {
+        double best = -2;
+        for (size_t c = 0; c < captions->count; c++)
+            if (captions->images[c] == i)
+                best = fmax(best, dot(images + i * DIM, texts + c * DIM));
+        k.asked += best > -2;
+        k.i2t += best > -2 && greater(images + i * DIM, texts, captions->count, best) < 5;
+        if (unlabelled && i % unlabelled == 0)
+            continue;
+        int truth = class_of[label_of(i)], predicted = 0;
+        for (int c = 1; c < 4; c++)
+            if (dot(images + i * DIM, weights + c * DIM) > dot(images + i * DIM, weights + predicted * DIM))
+                predicted = c;
+        k.n++;
+        k.top1 += predicted == truth;
+        k.legs_right += legs[predicted] == legs[truth];
+    }
+    for (size_t c = 0; c < captions->count; c++)
+        k.t2i += greater(texts + c * DIM, images, IMAGES,
+                         dot(texts + c * DIM, images + captions->images[c] * DIM)) < 5;
+    return k;
+}
+
 /* Top-k, attributes and retrieval against embeddings taken one by one. */
 static void figures(const char *store, int unlabelled)
 {
@@ -275,51 +309,31 @@ static void figures(const char *store, int unlabelled)
     }
     float images[IMAGES * DIM], weights[4 * DIM], texts[12 * DIM];
     static const char *const prompts[] = {"one cow", "an ant", "some bee", "a dog"};
-    static const int class_of[CLASSES] = {1, 2, 0}, legs[4] = {4, 6, 6, 4};
     dt_encoder *encoder = dt_text_encoder_new(model, dt_cpu(), 1, &error);
     dt_captions captions = {0};
     ok(embed(data, 1, 1, images) && dt_encode_texts(model, encoder, prompts, 4, weights, &error) &&
            dt_dataset_captions(data, 0, &captions, &error) &&
            dt_encode_texts(model, encoder, captions.texts, captions.count, texts, &error),
        "%s one by one", store);
-    size_t n = 0, top1 = 0, legs_right = 0, t2i = 0, i2t = 0, asked = 0;
-    for (int i = 0; i < IMAGES; i++) {
-        double best = -2;
-        for (size_t c = 0; c < captions.count; c++)
-            if (captions.images[c] == i)
-                best = fmax(best, dot(images + i * DIM, texts + c * DIM));
-        asked += best > -2;
-        i2t += best > -2 && greater(images + i * DIM, texts, captions.count, best) < 5;
-        if (unlabelled && i % unlabelled == 0)
-            continue;
-        int truth = class_of[label_of(i)], predicted = 0;
-        for (int c = 1; c < 4; c++)
-            if (dot(images + i * DIM, weights + c * DIM) > dot(images + i * DIM, weights + predicted * DIM))
-                predicted = c;
-        n++;
-        top1 += predicted == truth;
-        legs_right += legs[predicted] == legs[truth];
-    }
-    for (size_t c = 0; c < captions.count; c++)
-        t2i += greater(texts + c * DIM, images, IMAGES,
-                       dot(texts + c * DIM, images + captions.images[c] * DIM)) < 5;
+    const counted k = count_plainly(unlabelled, images, weights, texts, &captions);
+    const size_t n = k.n;
     const dt_score *s = score_of(&r, "top1");
-    ok(s->n == n && fabs(s->value - (double)top1 / (double)n) < 1e-12 && fabs(s->chance - 0.25) < 1e-12,
+    ok(s->n == n && fabs(s->value - (double)k.top1 / (double)n) < 1e-12 && fabs(s->chance - 0.25) < 1e-12,
        "%s top-1 %g", store, s->value);
     s = score_of(&r, "top5");
     ok(s->value == 1 && s->chance == 1, "%s top-5 of four classes", store);
     s = score_of(&r, "accuracy_legs");
-    ok(s->n == n && fabs(s->value - (double)legs_right / (double)n) < 1e-12 && s->chance == 0.5, "%s legs %g",
-       store, s->value);
+    ok(s->n == n && fabs(s->value - (double)k.legs_right / (double)n) < 1e-12 && s->chance == 0.5,
+       "%s legs %g", store, s->value);
     s = score_of(&r, "accuracy_milk"); /* known of two classes only */
     ok(s->n < n && s->chance == 0.5, "%s an attribute that not every class has", store);
     s = score_of(&r, "text_to_image_r5");
-    ok(s->n == captions.count && fabs(s->value - (double)t2i / (double)s->n) < 1e-12 &&
+    ok(s->n == captions.count && fabs(s->value - (double)k.t2i / (double)s->n) < 1e-12 &&
            fabs(s->chance - 5.0 / IMAGES) < 1e-12,
        "%s text to image %g", store, s->value);
     s = score_of(&r, "image_to_text_r5");
-    ok(s->n == asked && fabs(s->value - (double)i2t / (double)asked) < 1e-12, "%s image to text %g", store,
-       s->value);
+    ok(s->n == k.asked && fabs(s->value - (double)k.i2t / (double)k.asked) < 1e-12, "%s image to text %g",
+       store, s->value);
     ok(score_of(&r, "text_to_image_median_rank")->value >= 1 && r.captions == captions.count &&
            r.labelled == n,
        "%s ranks and counts", store);
@@ -372,28 +386,8 @@ static void templates(void)
     dt_dataset_close(data);
 }
 
-static void class_files(void)
+static void bad_class_files(void)
 {
-    dt_classes *classes = dt_classes_load("cow, bee fly ,ant", &error);
-    dt_dataset *data = dt_dataset_open(in_dir("full.lmdb"), &error);
-    int32_t of[CLASSES];
-    ok(classes && classes->count == 3 && !strcmp(classes->names[1], "bee fly") &&
-           dt_classes_match(classes, data, of, &error) && of[0] == 2 && of[1] == 1 && of[2] == 0,
-       "names with commas, matched by name");
-    dt_classes_free(classes);
-    classes = dt_classes_load(in_dir("names.txt"), &error);
-    ok(classes && classes->count == 3 && dt_classes_match(classes, data, of, &error) && of[0] == 0 &&
-           of[2] == 2,
-       "other names, matched by position");
-    dt_classes_free(classes);
-    classes = dt_classes_load("cow,ant,bees", &error);
-    failed_with(dt_classes_match(classes, data, of, &error), "'bee fly' is missing",
-                "names in another order, one amiss");
-    dt_classes_free(classes);
-    classes = dt_classes_load("cow,ant", &error);
-    failed_with(dt_classes_match(classes, data, of, &error), "2 classes", "too few classes");
-    dt_classes_free(classes);
-    dt_dataset_close(data);
     static const struct {
         const char *text, *message;
     } bad[] = {
@@ -417,6 +411,30 @@ static void class_files(void)
     failed_with(dt_classes_load("cat", &error), "no file cat", "one word is taken for a file");
     write_text(in_dir("bad.txt"), "cat\n\n\xff\n");
     failed_with(dt_classes_load(in_dir("bad.txt"), &error), "bad.txt:3", "a name that is not UTF-8");
+}
+
+static void class_files(void)
+{
+    dt_classes *classes = dt_classes_load("cow, bee fly ,ant", &error);
+    dt_dataset *data = dt_dataset_open(in_dir("full.lmdb"), &error);
+    int32_t of[CLASSES];
+    ok(classes && classes->count == 3 && !strcmp(classes->names[1], "bee fly") &&
+           dt_classes_match(classes, data, of, &error) && of[0] == 2 && of[1] == 1 && of[2] == 0,
+       "names with commas, matched by name");
+    dt_classes_free(classes);
+    classes = dt_classes_load(in_dir("names.txt"), &error);
+    ok(classes && classes->count == 3 && dt_classes_match(classes, data, of, &error) && of[0] == 0 &&
+           of[2] == 2,
+       "other names, matched by position");
+    dt_classes_free(classes);
+    classes = dt_classes_load("cow,ant,bees", &error);
+    failed_with(dt_classes_match(classes, data, of, &error), "'bee fly' is missing",
+                "names in another order, one amiss");
+    dt_classes_free(classes);
+    classes = dt_classes_load("cow,ant", &error);
+    failed_with(dt_classes_match(classes, data, of, &error), "2 classes", "too few classes");
+    dt_classes_free(classes);
+    dt_dataset_close(data);
     dt_texts texts;
     failed_with(dt_texts_split(&texts, "a\n\nb", "\n", false, "list", &error), "list:2",
                 "a blank line where none may be");
@@ -425,6 +443,33 @@ static void class_files(void)
            !strcmp(texts.items[0], "a b") && !strcmp(texts.items[1], "c"),
        "lines");
     dt_texts_free(&texts);
+}
+
+/* Into an evaluation file that holds other figures already. */
+static void merging(const json_t *json, double top1)
+{
+    write_text(in_dir("evaluation.json"),
+               "{\"kept\": 1, \"figures\": [{\"name\": \"headline\", \"value\": 0.5}, "
+               "{\"name\": \"set: top-1 accuracy\", \"value\": 9}]}");
+    ok(dt_zeroshot_merge(in_dir("evaluation.json"), json, &error) &&
+           dt_zeroshot_merge(in_dir("evaluation.json"), json, &error),
+       "merged twice");
+    json_t *merged = dt_json_load(in_dir("evaluation.json"), &error);
+    const json_t *list = json_object_get(merged, "figures");
+    ok(json_array_size(list) == 4 && json_array_size(json_object_get(merged, "galleries")) == 3 &&
+           json_object_get(merged, "kept"),
+       "nothing doubled, nothing lost");
+    ok(json_number_value(json_object_get(json_array_get(list, 1), "value")) == top1,
+       "a figure of the same name replaced in its place");
+    json_decref(merged);
+    write_text(in_dir("odd.json"), "{\"figures\": 3}");
+    failed_with(dt_zeroshot_merge(in_dir("odd.json"), json, &error), "figures: expected a list",
+                "a file of another form");
+    char *before = dt_file_read(in_dir("odd.json"), 100, NULL, &error);
+    ok(before && !strcmp(before, "{\"figures\": 3}"), "which stays as it was");
+    free(before);
+    ok(dt_zeroshot_merge(in_dir("fresh.json"), json, &error) && dt_file_exists(in_dir("fresh.json")),
+       "a file made");
 }
 
 static void queries(void)
@@ -451,28 +496,7 @@ static void queries(void)
         json_array_get(json_object_get(json_array_get(json_object_get(json, "galleries"), 2), "hits"), 0);
     ok(json_is_null(json_object_get(hit, "correct")) && json_is_real(json_object_get(hit, "score")),
        "hits as JSON");
-    write_text(in_dir("evaluation.json"),
-               "{\"kept\": 1, \"figures\": [{\"name\": \"headline\", \"value\": 0.5}, "
-               "{\"name\": \"set: top-1 accuracy\", \"value\": 9}]}");
-    ok(dt_zeroshot_merge(in_dir("evaluation.json"), json, &error) &&
-           dt_zeroshot_merge(in_dir("evaluation.json"), json, &error),
-       "merged twice");
-    json_t *merged = dt_json_load(in_dir("evaluation.json"), &error);
-    const json_t *list = json_object_get(merged, "figures");
-    ok(json_array_size(list) == 4 && json_array_size(json_object_get(merged, "galleries")) == 3 &&
-           json_object_get(merged, "kept"),
-       "nothing doubled, nothing lost");
-    ok(json_number_value(json_object_get(json_array_get(list, 1), "value")) == score_of(&r, "top1")->value,
-       "a figure of the same name replaced in its place");
-    json_decref(merged);
-    write_text(in_dir("odd.json"), "{\"figures\": 3}");
-    failed_with(dt_zeroshot_merge(in_dir("odd.json"), json, &error), "figures: expected a list",
-                "a file of another form");
-    char *before = dt_file_read(in_dir("odd.json"), 100, NULL, &error);
-    ok(before && !strcmp(before, "{\"figures\": 3}"), "which stays as it was");
-    free(before);
-    ok(dt_zeroshot_merge(in_dir("fresh.json"), json, &error) && dt_file_exists(in_dir("fresh.json")),
-       "a file made");
+    merging(json, score_of(&r, "top1")->value);
     json_decref(json);
     dt_zeroshot_free(&r);
     static const char *const wrong[] = {"fine", "\xc3("};
@@ -550,6 +574,7 @@ int main(void)
     figures(in_dir("mixed.lmdb"), 4);
     templates();
     class_files();
+    bad_class_files();
     queries();
     not_classified();
     diverged();

@@ -1,8 +1,8 @@
-/* Attention, one head of one sample at a time, and of it one tile of queries against every key that they see, so that
- * the scores stay in the second level cache. A tile holds its scores by key: a row for each key, a lane for each query,
- * and softmax never crosses lanes. For that q (and, backward, dy) is transposed tile by tile; q, k and v are else read
- * where they lie in qkv. The gradient makes the probabilities again from the scores and their log-sum-exp, as in
- * Dao et al., "FlashAttention", 2022. */
+/* Attention, one head of one sample at a time, and of it one tile of queries against every key that they see,
+ * so that the scores stay in the second level cache. A tile holds its scores by key: a row for each key, a
+ * lane for each query, and softmax never crosses lanes. For that q (and, backward, dy) is transposed tile by
+ * tile; q, k and v are else read where they lie in qkv. The gradient makes the probabilities again from the
+ * scores and their log-sum-exp, as in Dao et al., "FlashAttention", 2022. */
 #include "kernels/ops/attention.h"
 
 #include <math.h>
@@ -14,12 +14,13 @@
 
 extern const dt_kernel dt_cpu_attention[];
 
-/* Lanes in a tile: at most, and where later keys can be left out; and floats of scores that should not be passed. */
+/* Lanes in a tile: at most, and where later keys can be left out; and floats of scores that should not be
+ * passed. */
 enum { LANES = 96, CAUSAL_LANES = 32, TILE_SCORES = 64 * 1024 };
 
 typedef struct sizes {
     int64_t n, t, w, heads, d;
-    int64_t lanes; /* queries in a tile, whole vectors */
+    int64_t lanes; /* queries in a tile, whole vectors; the last tile may have fewer */
     bool causal;
     float scale;
 } sizes;
@@ -34,30 +35,44 @@ static sizes sizes_of(const dt_node *node)
 {
     const dt_shape *qkv = &node->input[0]->shape;
     const dt_attention_form *form = node->attributes;
-    sizes s = {.n = qkv->dim[0], .t = qkv->dim[1], .w = qkv->dim[2] / 3, .heads = form->heads, .causal = form->causal};
+    sizes s = {.n = qkv->dim[0],
+               .t = qkv->dim[1],
+               .w = qkv->dim[2] / 3,
+               .heads = form->heads,
+               .causal = form->causal};
     s.d = s.w / s.heads;
     s.scale = 1 / sqrtf((float)s.d);
-    int64_t vecs = (s.t + DT_VEC - 1) / DT_VEC, most = at_most(s.causal ? CAUSAL_LANES : LANES, TILE_SCORES / s.t) / DT_VEC;
+    int64_t vecs = (s.t + DT_VEC - 1) / DT_VEC,
+            most = at_most(s.causal ? CAUSAL_LANES : LANES, TILE_SCORES / s.t) / DT_VEC;
     int64_t tiles = (vecs + (most ? most - 1 : 0)) / (most ? most : 1);
     s.lanes = (vecs + tiles - 1) / tiles * DT_VEC;
     return s;
 }
 
-/* Queries [from, from + rows) of one head, at its first column; keys [0, keys) are seen. */
+/* Queries [from, from + rows) in `lanes` lanes; keys [0, keys) are seen. */
 typedef struct tile {
-    int64_t from, rows, keys;
+    int64_t from, rows, lanes, keys;
 } tile;
 
 static tile tile_at(const sizes *s, int64_t from)
 {
     int64_t rows = at_most(s->lanes, s->t - from);
-    return (tile){from, rows, s->causal ? from + rows : s->t};
+    return (tile){from, rows, (rows + DT_VEC - 1) / DT_VEC * DT_VEC, s->causal ? from + rows : s->t};
 }
 
 /* Lanes that do not see key j: their queries come before it. */
 static int64_t blind(const sizes *s, const tile *at, int64_t j)
 {
     return s->causal && j > at->from ? j - at->from : 0;
+}
+
+/* Asks for one share, that of `head`, of the next sample's `count` floats at x: a head's rows are too short
+ * and too far apart for the processor to foresee, and short sequences would mostly wait for memory. */
+static inline void prefetch_next(const sizes *s, int64_t sample, int64_t head, const float *x, int64_t count)
+{
+    if (sample + 1 < s->n)
+        for (int64_t i = count * head / s->heads, end = count * (head + 1) / s->heads; i < end; i += 16)
+            __builtin_prefetch(x + (sample + 1) * count + i, 0, 3);
 }
 
 typedef float four __attribute__((vector_size(16)));
@@ -76,22 +91,22 @@ static inline void transpose_block(const float *x, int64_t ldx, float scale, flo
     *(loose_four *)(y + 3 * ldy) = scale * __builtin_shufflevector(ef, gh, 2, 3, 6, 7);
 }
 
-/* x [rows, d] with rows ldx apart -> scale x^T [d, lanes]; lanes behind the rows are zeros. */
-static void transpose(const sizes *s, const float *x, int64_t ldx, int64_t rows, float scale, float *y)
+/* The tile's rows of x, ldx apart -> scale x^T [d, lanes]; lanes behind the rows are zeros. */
+static void transpose(const sizes *s, const tile *at, const float *x, int64_t ldx, float scale, float *y)
 {
-    int64_t r4 = rows / 4 * 4, d4 = s->d / 4 * 4;
+    int64_t r4 = at->rows / 4 * 4, d4 = s->d / 4 * 4;
     for (int64_t p = 0; p < d4; p += 4)
         for (int64_t i = 0; i < r4; i += 4)
-            transpose_block(x + i * ldx + p, ldx, scale, y + p * s->lanes + i, s->lanes);
+            transpose_block(x + i * ldx + p, ldx, scale, y + p * at->lanes + i, at->lanes);
     for (int64_t p = 0; p < s->d; p++)
-        for (int64_t i = p < d4 ? r4 : 0; i < rows; i++)
-            y[p * s->lanes + i] = scale * x[i * ldx + p];
-    for (int64_t p = 0; p < s->d && rows < s->lanes; p++)
-        memset(y + p * s->lanes + rows, 0, sizeof *y * (size_t)(s->lanes - rows));
+        for (int64_t i = p < d4 ? r4 : 0; i < at->rows; i++)
+            y[p * at->lanes + i] = scale * x[i * ldx + p];
+    for (int64_t p = 0; p < s->d && at->rows < at->lanes; p++)
+        memset(y + p * at->lanes + at->rows, 0, sizeof *y * (size_t)(at->lanes - at->rows));
 }
 
-/* exp x for x <= 0 (or above it by a rounding), 2 ulp; e^-86 from there on. dt_fast_exp without what only larger and
- * denormal results need. */
+/* exp x for x <= 0 (or above it by a rounding), 2 ulp; e^-86 from there on. dt_fast_exp without what only
+ * larger and denormal results need. */
 static inline float exp_of_negative(float x)
 {
     const float magic = 12582912.0f; /* 1.5 2^23: the integer lies in the last bits of the sum */
@@ -113,20 +128,20 @@ static inline float exp_of_negative(float x)
 static void exponentiate(const sizes *s, const tile *at, float *restrict scores, float *restrict most,
                          float *restrict sum)
 {
-    for (int64_t i = 0; i < s->lanes; i++)
+    for (int64_t i = 0; i < at->lanes; i++)
         most[i] = -INFINITY, sum[i] = 0;
     for (int64_t j = 0; j < at->keys; j++) {
-        float *x = scores + j * s->lanes;
+        float *x = scores + j * at->lanes;
         for (int64_t i = 0, none = blind(s, at, j); i < none; i++)
             x[i] = -INFINITY;
 #pragma omp simd
-        for (int64_t i = 0; i < s->lanes; i++)
+        for (int64_t i = 0; i < at->lanes; i++)
             most[i] = x[i] > most[i] ? x[i] : most[i];
     }
     for (int64_t j = 0; j < at->keys; j++) {
-        float *x = scores + j * s->lanes;
+        float *x = scores + j * at->lanes;
 #pragma omp simd
-        for (int64_t i = 0; i < s->lanes; i++) {
+        for (int64_t i = 0; i < at->lanes; i++) {
             x[i] = exp_of_negative(x[i] - most[i]);
             sum[i] += x[i];
         }
@@ -136,15 +151,17 @@ static void exponentiate(const sizes *s, const tile *at, float *restrict scores,
 }
 
 /* q, y, lse belong to the head; qt and scores are scratch. */
-static void forward_tile(const sizes *s, const tile *at, const float *q, float *qt, float *scores, float *y, float *lse)
+static void forward_tile(const sizes *s, const tile *at, const float *q, float *qt, float *scores, float *y,
+                         float *lse)
 {
     float sum[LANES], most[LANES];
     int64_t row = 3 * s->w;
-    transpose(s, q + at->from * row, row, at->rows, s->scale, qt);
-    dt_small_gemm(at->keys, s->lanes, s->d, (dt_operands){q + s->w, row, 1, qt, s->lanes}, false, scores, s->lanes);
+    transpose(s, at, q + at->from * row, row, s->scale, qt);
+    dt_small_gemm(at->keys, at->lanes, s->d, (dt_operands){q + s->w, row, 1, qt, at->lanes}, false, scores,
+                  at->lanes);
     exponentiate(s, at, scores, most, sum);
     float *to = y + at->from * s->w;
-    dt_operands pv = {scores, 1, s->lanes, q + 2 * s->w, row};
+    dt_operands pv = {scores, 1, at->lanes, q + 2 * s->w, row};
     dt_small_gemm(at->rows, s->d, at->keys, pv, false, to, s->w);
 #pragma omp simd
     for (int64_t i = 0; i < at->rows; i++) {
@@ -161,10 +178,12 @@ static void run_attention(const dt_call *call)
     const sizes s = sizes_of(call->node);
     const float *qkv = call->in[0];
     float *y = call->out[0], *lse = call->out[1];
-#pragma omp parallel for schedule(dynamic) num_threads(dt_scratch_threads(call))
+#pragma omp parallel for schedule(static) num_threads(dt_scratch_threads(call))
     for (int64_t item = 0; item < s.n * s.heads; item++) {
-        int64_t start = item / s.heads * s.t * s.w, column = item % s.heads * s.d;
+        int64_t sample = item / s.heads, head = item % s.heads, size = s.t * s.w;
+        int64_t start = sample * size, column = head * s.d;
         float *qt = dt_scratch_mine(call), *scores = qt + s.d * s.lanes;
+        prefetch_next(&s, sample, head, qkv, 3 * size);
         for (int64_t from = 0; from < s.t; from += s.lanes) {
             tile at = tile_at(&s, from);
             forward_tile(&s, &at, qkv + 3 * start + column, qt, scores, y + start + column, lse + item * s.t);
@@ -188,7 +207,7 @@ typedef struct head {
 /* shift[i] = lse of query i, and drop[i] = scale sum_j p_j dp_j = scale y . dy; zeros behind the rows. */
 static void row_terms(const sizes *s, const head *h, const tile *at, float *shift, float *drop)
 {
-    for (int64_t i = 0; i < s->lanes; i++) {
+    for (int64_t i = 0; i < at->lanes; i++) {
         const float *y = h->y + (at->from + i) * s->w, *dy = h->dy + (at->from + i) * s->w;
         float sum = 0;
         if (i < at->rows)
@@ -206,9 +225,9 @@ static void softmax_gradient(const sizes *s, const head *h, const tile *at)
     float shift[LANES], drop[LANES];
     row_terms(s, h, at, shift, drop);
     for (int64_t j = 0; j < at->keys; j++) {
-        float *restrict p = h->p + j * s->lanes, *restrict ds = h->ds + j * s->lanes;
+        float *restrict p = h->p + j * at->lanes, *restrict ds = h->ds + j * at->lanes;
 #pragma omp simd
-        for (int64_t i = 0; i < s->lanes; i++) {
+        for (int64_t i = 0; i < at->lanes; i++) {
             p[i] = exp_of_negative(p[i] - shift[i]);
             ds[i] = p[i] * (ds[i] - drop[i]);
         }
@@ -220,11 +239,11 @@ static void softmax_gradient(const sizes *s, const head *h, const tile *at)
 /* Writes dq of the tile and adds to dk and dv; the last tile comes first, sees every key, and writes them. */
 static void backward_tile(const sizes *s, const head *h, const tile *at)
 {
-    int64_t row = 3 * s->w, lanes = s->lanes;
+    int64_t row = 3 * s->w, lanes = at->lanes;
     const float *q = h->q + at->from * row, *k = h->q + s->w, *v = k + s->w, *dy = h->dy + at->from * s->w;
     bool add = at->from + at->rows < s->t;
-    transpose(s, q, row, at->rows, s->scale, h->qt);
-    transpose(s, dy, s->w, at->rows, s->scale, h->dyt);
+    transpose(s, at, q, row, s->scale, h->qt);
+    transpose(s, at, dy, s->w, s->scale, h->dyt);
     dt_small_gemm(at->keys, lanes, s->d, (dt_operands){k, row, 1, h->qt, lanes}, false, h->p, lanes);
     dt_small_gemm(at->keys, lanes, s->d, (dt_operands){v, row, 1, h->dyt, lanes}, false, h->ds, lanes);
     softmax_gradient(s, h, at);
@@ -239,13 +258,17 @@ static void run_attention_grad(const dt_call *call)
     const sizes s = sizes_of(call->node);
     const float *qkv = call->in[0], *y = call->in[1], *lse = call->in[2], *dy = call->in[3];
     float *dqkv = call->out[0];
-#pragma omp parallel for schedule(dynamic) num_threads(dt_scratch_threads(call))
+#pragma omp parallel for schedule(static) num_threads(dt_scratch_threads(call))
     for (int64_t item = 0; item < s.n * s.heads; item++) {
-        int64_t start = item / s.heads * s.t * s.w, column = item % s.heads * s.d;
+        int64_t sample = item / s.heads, which = item % s.heads, size = s.t * s.w;
+        int64_t start = sample * size, column = which * s.d;
         float *scratch = dt_scratch_mine(call);
-        head h = {qkv + 3 * start + column, y + start + column, lse + item * s.t, dy + start + column,
-                  dqkv + 3 * start + column, scratch, scratch + s.d * s.lanes, scratch + 2 * s.d * s.lanes,
-                  scratch + (2 * s.d + s.t) * s.lanes};
+        prefetch_next(&s, sample, which, qkv, 3 * size);
+        prefetch_next(&s, sample, which, y, size);
+        prefetch_next(&s, sample, which, dy, size);
+        head h = {qkv + 3 * start + column, y + start + column,          lse + item * s.t,
+                  dy + start + column,      dqkv + 3 * start + column,   scratch,
+                  scratch + s.d * s.lanes,  scratch + 2 * s.d * s.lanes, scratch + (2 * s.d + s.t) * s.lanes};
         for (int64_t from = (s.t - 1) / s.lanes * s.lanes; from >= 0; from -= s.lanes) {
             tile at = tile_at(&s, from);
             backward_tile(&s, &h, &at);
@@ -259,6 +282,7 @@ static bool prepare_attention_grad(dt_preparation *preparation)
     return dt_scratch_ask(preparation, sizeof(float) * 2 * (size_t)((s.d + s.t) * s.lanes), s.n * s.heads);
 }
 
-const dt_kernel dt_cpu_attention[] = {{&dt_op_attention, run_attention, prepare_attention, free},
-                                      {&dt_op_attention_grad, run_attention_grad, prepare_attention_grad, free},
-                                      {0}};
+const dt_kernel dt_cpu_attention[] = {
+    {&dt_op_attention, run_attention, prepare_attention, free},
+    {&dt_op_attention_grad, run_attention_grad, prepare_attention_grad, free},
+    {0}};

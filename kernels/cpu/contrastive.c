@@ -1,9 +1,11 @@
-/* Contrastive losses by tiles of the n x n products a b^T. In step s, row tile i meets column tile (i + s) mod tiles:
- * within a step no two tiles share rows or columns, so that threads add to what belongs to rows and to columns without
- * locks, in an order that does not depend on them, and every tile is made once in a pass. */
+/* Contrastive losses by tiles of the n x n products a b^T. In step s, row tile i meets column tile (i + s)
+ * mod tiles: within a step no two tiles share rows or columns, so that threads add to what belongs to rows
+ * and to columns without locks, in an order that does not depend on them, and every tile is made once in a
+ * pass. */
 #include "kernels/ops/contrastive.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/onednn.h"
@@ -58,6 +60,13 @@ typedef struct tile {
     float *x;
 } tile;
 
+static void check(const dt_call *call, bool done)
+{
+    if (!done)
+#pragma omp critical
+        snprintf(call->fault, DT_MESSAGE, "%s: the library refused a matrix product", call->node->op->name);
+}
+
 typedef void work(const dt_call *call, const sizes *s, const tile *t);
 
 static void visit(const dt_call *call, work *each)
@@ -69,9 +78,12 @@ static void visit(const dt_call *call, work *each)
 #pragma omp for schedule(static)
         for (int64_t row = 0; row < s.tiles; row++) {
             int64_t i = row * s.tile, j = (row + step) % s.tiles * s.tile;
-            tile t = {row, i, s.n - i < s.tile ? s.n - i : s.tile, j, s.n - j < s.tile ? s.n - j : s.tile, s.tile,
-                      step == 0, i == j, dt_scratch_mine(call)};
-            dt_sgemm(false, true, t.rows, t.columns, s.d, 1, a + i * s.d, s.d, b + j * s.d, s.d, 0, t.x, t.stride);
+            tile t = {.row = row, .i = i, .j = j, .stride = s.tile, .first = step == 0, .diagonal = i == j};
+            t.rows = s.n - i < s.tile ? s.n - i : s.tile;
+            t.columns = s.n - j < s.tile ? s.n - j : s.tile;
+            t.x = dt_scratch_mine(call);
+            check(call, dt_sgemm(false, true, t.rows, t.columns, s.d, 1, a + i * s.d, s.d, b + j * s.d, s.d,
+                                 0, t.x, t.stride));
             each(call, &s, &t);
         }
     }
@@ -84,8 +96,8 @@ static int64_t whole(int64_t n)
 
 /* ---- InfoNCE ---- */
 
-/* A running log-sum-exp of which `most` is the largest term so far and sum that of exp(term - most): makes room for
- * terms up to `larger`. */
+/* A running log-sum-exp of which `most` is the largest term so far and sum that of exp(term - most): makes
+ * room for terms up to `larger`. */
 static void rescale(float *most, double *sum, float larger, bool first)
 {
     if (first || larger > *most) {
@@ -169,10 +181,11 @@ static void run_infonce(const dt_call *call)
     *(float *)call->out[0] = (float)(loss / (double)s.n);
 }
 
-/* Products -> g, the derivative of the sum of all losses for the logits (halved and divided by n later), in place.
- * Adds sum g x to *total, the derivative for the scale. Logits are rounded as they were for the log-sum-exp: a product
- * that stays in a fused multiply-add would not cancel against it. */
-static void infonce_weights(const tile *t, float scale, const float *row_lse, const float *column_lse, double *total)
+/* Products -> g, the derivative of the sum of all losses for the logits (halved and divided by n later), in
+ * place. Adds sum g x to *total, the derivative for the scale. Logits are rounded as they were for the
+ * log-sum-exp: a product that stays in a fused multiply-add would not cancel against it. */
+static void infonce_weights(const tile *t, float scale, const float *row_lse, const float *column_lse,
+                            double *total)
 {
     for (int64_t r = 0; r < t->rows; r++) {
         float *x = t->x + r * t->stride, shift = row_lse[r], part = 0, logit[MAX_TILE], g[MAX_TILE];
@@ -196,9 +209,12 @@ static void infonce_weights(const tile *t, float scale, const float *row_lse, co
 static void add_gradients(const dt_call *call, const sizes *s, const tile *t, float factor)
 {
     const float *a = (const float *)call->in[A] + t->i * s->d, *b = (const float *)call->in[B] + t->j * s->d;
-    float *da = (float *)call->out[A] + t->i * s->d, *db = (float *)call->out[B] + t->j * s->d, add = t->first ? 0 : 1;
-    dt_sgemm(false, false, t->rows, s->d, t->columns, factor, t->x, t->stride, b, s->d, add, da, s->d);
-    dt_sgemm(true, false, t->columns, s->d, t->rows, factor, t->x, t->stride, a, s->d, add, db, s->d);
+    float *da = (float *)call->out[A] + t->i * s->d, *db = (float *)call->out[B] + t->j * s->d,
+          add = t->first ? 0 : 1;
+    check(call, dt_sgemm(false, false, t->rows, s->d, t->columns, factor, t->x, t->stride, b, s->d, add, da,
+                         s->d) &&
+                    dt_sgemm(true, false, t->columns, s->d, t->rows, factor, t->x, t->stride, a, s->d, add,
+                             db, s->d));
 }
 
 static void infonce_grad_tile(const dt_call *call, const sizes *s, const tile *t)
@@ -233,7 +249,8 @@ static void run_infonce_grad(const dt_call *call)
 /* Products -> logits, those of the diagonal negated: every loss is then softplus(x). */
 static void signed_logits(const dt_call *call, const tile *t, int64_t r)
 {
-    float scale = *(const float *)call->in[SCALE], bias = *(const float *)call->in[BIAS], *x = t->x + r * t->stride;
+    float scale = *(const float *)call->in[SCALE], bias = *(const float *)call->in[BIAS],
+          *x = t->x + r * t->stride;
     for (int64_t j = 0; j < t->columns; j++)
         x[j] = scale * x[j] + bias;
     if (t->diagonal)

@@ -1,7 +1,8 @@
-/* Normalisations over rows of channels. Layer norm works within a row. Group and batch norm share one scheme, because
- * batch norm is group norm of a single sample with a group for each channel: fixed blocks of rows give the moments of
- * every channel (mean and centred squares, taken while the block is in the cache), which are joined in float64 in a fixed
- * order (Chan, Golub & LeVeque, 1983), so that x is read from memory once for the statistics and once for y. */
+/* Normalisations over rows of channels. Layer norm works within a row. Group and batch norm share one scheme,
+ * because batch norm is group norm of a single sample with a group for each channel: fixed blocks of rows
+ * give the moments of every channel (mean and centred squares, taken while the block is in the cache), which
+ * are joined in float64 in a fixed order (Chan, Golub & LeVeque, 1983), so that x is read from memory once
+ * for the statistics and once for y. */
 #include "kernels/ops/norm.h"
 
 #include <math.h>
@@ -91,7 +92,8 @@ static void run_layer_norm(const dt_call *call)
     }
 }
 
-/* Rows in a block whose sums for dgamma and dbeta are taken in float32: so many that the partial sums stay few. */
+/* Rows in a block whose sums for dgamma and dbeta are taken in float32: so many that the partial sums stay
+ * few. */
 static int64_t block_rows(int64_t rows)
 {
     return at_least(16, (rows + 127) / 128);
@@ -99,8 +101,9 @@ static int64_t block_rows(int64_t rows)
 
 /* One row: dx, and its share of dgamma and dbeta. With xn = (x - mean) rstd and g = gamma dy:
  * dx = rstd (g - mean(g) - xn mean(g xn)). */
-static void layer_norm_grad_row(int64_t w, const float *x, const float *gamma, float mean, float rstd, const float *dy,
-                                float *restrict dx, float *restrict dgamma, float *restrict dbeta)
+static void layer_norm_grad_row(int64_t w, const float *x, const float *gamma, float mean, float rstd,
+                                const float *dy, float *restrict dx, float *restrict dgamma,
+                                float *restrict dbeta)
 {
     float plain[4 * LANES] = {0}, crossed[4 * LANES] = {0};
     int64_t whole = w / (4 * LANES) * (4 * LANES);
@@ -141,7 +144,8 @@ static void add_blocks(const float *part, int64_t blocks, int64_t stride, int64_
 
 static void run_layer_norm_grad(const dt_call *call)
 {
-    const float *x = call->in[0], *gamma = call->in[1], *mean = call->in[2], *rstd = call->in[3], *dy = call->in[4];
+    const float *x = call->in[0], *gamma = call->in[1], *mean = call->in[2], *rstd = call->in[3],
+                *dy = call->in[4];
     float *dx = call->out[0], *part = call->workspace;
     int64_t rows = rows_of(call->node), w = width_of(call->node), each = block_rows(rows);
     int64_t blocks = (rows + each - 1) / each;
@@ -159,14 +163,15 @@ static void run_layer_norm_grad(const dt_call *call)
 static bool prepare_layer_norm_grad(dt_preparation *preparation)
 {
     int64_t rows = rows_of(preparation->node), each = block_rows(rows);
-    preparation->workspace = sizeof(float) * 2 * (size_t)((rows + each - 1) / each * width_of(preparation->node));
+    preparation->workspace =
+        sizeof(float) * 2 * (size_t)((rows + each - 1) / each * width_of(preparation->node));
     return true;
 }
 
 /* ---- Group and batch norm ---- */
 
-/* x as `samples` of `rows` by `c` channels in `groups`; blocks of `each` rows, `blocks` a sample. A wide row is `fold`
- * rows seen as one, so that few channels fill vectors too. */
+/* x as `samples` of `rows` by `c` channels in `groups`; blocks of `each` rows, `blocks` a sample. A wide row
+ * is `fold` rows seen as one, so that few channels fill vectors too. */
 typedef struct grid {
     int64_t samples, rows, c, groups, each, blocks, fold;
     int64_t statistics; /* samples x groups */
@@ -239,7 +244,8 @@ static void repeat(const grid *g, float *row)
 }
 
 /* Mean and centred squares of every channel of a block. */
-static void block_moments(const grid *g, const float *x, int64_t count, float *restrict mean, float *restrict squares)
+static void block_moments(const grid *g, const float *x, int64_t count, float *restrict mean,
+                          float *restrict squares)
 {
     int64_t w = wide(g);
     memset(mean, 0, sizeof *mean * (size_t)w);
@@ -259,7 +265,8 @@ static void block_moments(const grid *g, const float *x, int64_t count, float *r
 }
 
 /* The moments of a group: means weighted by their counts, then squares about the common mean. */
-static void join_moments(const grid *g, const dt_call *call, int64_t sample, int64_t group, double *mean, double *var)
+static void join_moments(const grid *g, const dt_call *call, int64_t sample, int64_t group, double *mean,
+                         double *var)
 {
     int64_t channels = g->c / g->groups, first = group * channels;
     double total = (double)g->rows * (double)channels, sum = 0, squares = 0;
@@ -279,11 +286,13 @@ static void join_moments(const grid *g, const dt_call *call, int64_t sample, int
     *var = squares / total;
 }
 
-/* Statistics of one group (the second one is var of a batch, rstd of a group), and by channel: mean and rstd gamma. */
+/* Statistics of one group (the second one is var of a batch, rstd of a group), and by channel: mean and rstd
+ * gamma. */
 static void settle_group(const grid *g, const dt_call *call, int64_t statistic)
 {
     const float *gamma = call->in[1];
-    int64_t sample = statistic / g->groups, channels = g->c / g->groups, first = statistic % g->groups * channels;
+    int64_t sample = statistic / g->groups, channels = g->c / g->groups,
+            first = statistic % g->groups * channels;
     double mean, var;
     join_moments(g, call, sample, statistic % g->groups, &mean, &var);
     double rstd = 1 / sqrt(var + g->eps);
@@ -296,8 +305,8 @@ static void settle_group(const grid *g, const dt_call *call, int64_t statistic)
 }
 
 /* (x - mean) scale + shift. */
-static void apply(int64_t count, int64_t w, const float *x, const float *mean, const float *scale, const float *shift,
-                  float *restrict y)
+static void apply(int64_t count, int64_t w, const float *x, const float *mean, const float *scale,
+                  const float *shift, float *restrict y)
 {
     for (int64_t i = 0; i < count; i += w)
         for (int64_t j = 0, m = at_most(w, count - i); j < m; j++)
@@ -375,8 +384,10 @@ static void spread_means(const grid *g, const dt_call *call, int64_t sample)
 static void settle_group_grad(const grid *g, const dt_call *call, int64_t statistic)
 {
     const float *gamma = call->in[1];
-    int64_t sample = statistic / g->groups, channels = g->c / g->groups, first = statistic % g->groups * channels;
-    double plain = 0, crossed = 0, rstd = rstd_of(g, call, statistic), share = 1 / ((double)g->rows * (double)channels);
+    int64_t sample = statistic / g->groups, channels = g->c / g->groups,
+            first = statistic % g->groups * channels;
+    double plain = 0, crossed = 0, rstd = rstd_of(g, call, statistic),
+           share = 1 / ((double)g->rows * (double)channels);
     for (int64_t b = 0; b < g->blocks; b++) {
         const float *part = block_sums(g, call, sample * g->blocks + b);
         for (int64_t j = first; j < first + channels; j++) {
@@ -434,7 +445,8 @@ static void run_grid_grad(const dt_call *call)
         for (int64_t b = 0; b < all; b++) {
             int64_t count, at = block_at(&g, b, &count);
             float *sums = block_sums(&g, call, b);
-            block_products(&g, x + at, sample_row(&g, call, b / g.blocks, MEAN), dy + at, count, sums, sums + w);
+            block_products(&g, x + at, sample_row(&g, call, b / g.blocks, MEAN), dy + at, count, sums,
+                           sums + w);
         }
 #pragma omp for schedule(static)
         for (int64_t s = 0; s < g.statistics; s++)

@@ -1,5 +1,5 @@
-/* Random numbers in stretches that stay in the first level cache: words of many Philox blocks at a time, so that the
- * generator fills vectors; then numbers from the words. */
+/* Random numbers in stretches that stay in the first level cache: words of many Philox blocks at a time, so
+ * that the generator fills vectors; then numbers from the words. */
 #include "kernels/random.h"
 
 #include <math.h>
@@ -31,7 +31,8 @@ static void draw_words(const dt_call *call, int64_t first, uint32_t *restrict wo
             words[4 * i + k] = lane[k][i];
 }
 
-/* sin and cos of 2 pi u, u in [0, 1], absolute error 2e-7: by quarter turns, Taylor polynomials up to pi / 4. */
+/* sin and cos of 2 pi u, u in [0, 1], absolute error 2e-7: by quarter turns, Taylor polynomials up to pi / 4.
+ */
 static inline void turn(float u, float *sine, float *cosine)
 {
     int quarter = (int)(4 * u + 0.5f);

@@ -1,5 +1,5 @@
-/* Scratch memory for each thread of a kernel: a slice of the call's workspace. The number of threads is settled when
- * the plan is made, and the kernel runs with as many, whatever the settings are by then. */
+/* Scratch memory for each thread of a kernel: a slice of the call's workspace. The number of threads is
+ * settled when the plan is made, and the kernel runs with as many, whatever the settings are by then. */
 #ifndef DUET_KERNELS_CPU_SCRATCH_H
 #define DUET_KERNELS_CPU_SCRATCH_H
 
@@ -43,7 +43,8 @@ static inline void *dt_scratch_mine(const dt_call *call)
     return (char *)call->workspace + ((const dt_scratch *)call->state)->slice * (size_t)omp_get_thread_num();
 }
 
-/* What all threads share: whatever prepare added to the workspace after dt_scratch_ask, aligned to 64 bytes. */
+/* What all threads share: whatever prepare added to the workspace after dt_scratch_ask, aligned to 64 bytes.
+ */
 static inline void *dt_scratch_shared(const dt_call *call)
 {
     const dt_scratch *scratch = call->state;

@@ -1,12 +1,13 @@
-/* Matrix products that are too small for a library: what a call of one costs would be most of the time. On one thread,
- * with operands that are already near (first and second level cache). */
+/* Matrix products that are too small for a library: what a call of one costs would be most of the time. On
+ * one thread, with operands that are already near (first and second level cache). */
 #ifndef DUET_KERNELS_CPU_SMALL_GEMM_H
 #define DUET_KERNELS_CPU_SMALL_GEMM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Floats in a vector, and how many rows of such vectors of c the registers hold: the tile is R x (4 V) or narrower. */
+/* Floats in a vector, and how many rows of such vectors of c the registers hold: the tile is R x (4 V) or
+ * narrower. */
 #if defined(__AVX512F__)
 enum { DT_VEC = 16, DT_TILE_VECS = 4 };
 #elif defined(__AVX__)
@@ -26,7 +27,8 @@ typedef float dt_loose_vec __attribute__((vector_size(4 * DT_VEC), aligned(4), m
 #define DT_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* a and b of one product: element (i, k) of op(a) is a[i row + k column], element (k, j) of b is b[k ldb + j]. */
+/* a and b of one product: element (i, k) of op(a) is a[i row + k column], element (k, j) of b is
+ * b[k ldb + j]. */
 typedef struct dt_operands {
     const float *a;
     int64_t row, column;
@@ -35,15 +37,16 @@ typedef struct dt_operands {
 } dt_operands;
 
 /* One tile of `rows` x (vecs V), both known when this is compiled into its caller. */
-static inline __attribute__((always_inline)) void dt_tile(int rows, int vecs, int64_t k, dt_operands o, bool add,
-                                                          float *c, int64_t ldc)
+static inline __attribute__((always_inline)) void dt_tile(int rows, int vecs, int64_t k, dt_operands o,
+                                                          bool add, float *c, int64_t ldc)
 {
     dt_vec sum[2 * DT_TILE_ROWS][DT_TILE_VECS];
     DT_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
         DT_UNROLL
         for (int v = 0; v < vecs; v++)
             sum[i][v] = (dt_vec){0};
+    }
     for (int64_t p = 0; p < k; p++) {
         dt_vec b[DT_TILE_VECS];
         DT_UNROLL
@@ -58,7 +61,7 @@ static inline __attribute__((always_inline)) void dt_tile(int rows, int vecs, in
         }
     }
     DT_UNROLL
-    for (int i = 0; i < rows; i++)
+    for (int i = 0; i < rows; i++) {
         DT_UNROLL
         for (int v = 0; v < vecs; v++) {
             dt_loose_vec *to = (dt_loose_vec *)(c + i * ldc + v * DT_VEC);
@@ -67,14 +70,16 @@ static inline __attribute__((always_inline)) void dt_tile(int rows, int vecs, in
             else
                 *to = sum[i][v];
         }
+    }
 }
 
 /* A panel of `vecs` vectors: all m rows. A narrow one takes twice the rows, for as many sums in flight. */
-static inline __attribute__((always_inline)) void dt_panel(int vecs, int64_t m, int64_t k, dt_operands o, bool add,
-                                                           float *c, int64_t ldc)
+static inline __attribute__((always_inline)) void dt_panel(int vecs, int64_t m, int64_t k, dt_operands o,
+                                                           bool add, float *c, int64_t ldc)
 {
     if (2 * vecs <= DT_TILE_VECS)
-        for (; m >= 2 * DT_TILE_ROWS; m -= 2 * DT_TILE_ROWS, o.a += 2 * DT_TILE_ROWS * o.row, c += 2 * DT_TILE_ROWS * ldc)
+        for (; m >= 2 * DT_TILE_ROWS;
+             m -= 2 * DT_TILE_ROWS, o.a += 2 * DT_TILE_ROWS * o.row, c += 2 * DT_TILE_ROWS * ldc)
             dt_tile(2 * DT_TILE_ROWS, vecs, k, o, add, c, ldc);
     for (; m >= DT_TILE_ROWS; m -= DT_TILE_ROWS, o.a += DT_TILE_ROWS * o.row, c += DT_TILE_ROWS * ldc)
         dt_tile(DT_TILE_ROWS, vecs, k, o, add, c, ldc);
@@ -119,7 +124,8 @@ static void dt_edge(int64_t m, int64_t n, int64_t k, dt_operands o, bool add, fl
 }
 
 /* c [m, n] = op(a) b, or c += op(a) b when `add`. */
-static void dt_small_gemm(int64_t m, int64_t n, int64_t depth, dt_operands whole, bool add, float *c, int64_t ldc)
+static void dt_small_gemm(int64_t m, int64_t n, int64_t depth, dt_operands whole, bool add, float *c,
+                          int64_t ldc)
 {
     for (int64_t from = 0; from < depth; from += DT_TILE_DEPTH, add = true) {
         int64_t k = depth - from < DT_TILE_DEPTH ? depth - from : DT_TILE_DEPTH, j = 0;

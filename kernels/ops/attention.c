@@ -54,8 +54,8 @@ static void gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_
 {
     dt_tensor *qkv = node->input[0], *y = (dt_tensor *)&node->output[0];
     if (dy[0])
-        dx[0] = dt_record1(g, &dt_op_attention_grad, node->attributes, sizeof(dt_attention_form), qkv->shape, qkv, y,
-                           dt_output_of(y, 1), dy[0]);
+        dx[0] = dt_record1(g, &dt_op_attention_grad, node->attributes, sizeof(dt_attention_form), qkv->shape,
+                           qkv, y, dt_output_of(y, 1), dy[0]);
 }
 
 /* Of one product over all pairs (query, key) that are looked at. */

@@ -5,9 +5,9 @@
 #include "kernels/graph.h"
 #include "kernels/op.h"
 
-/* softmax(q k^T / sqrt(w / heads)) v for each head. qkv [n, t, 3 w] holds q, k and v of a position one after the
- * other, as in_proj leaves them -> [n, t, w]. `causal`: position i sees positions 0..i. w is a multiple of heads.
- * Never holds t x t scores for more than one head of one sample a thread. */
+/* softmax(q k^T / sqrt(w / heads)) v for each head. qkv [n, t, 3 w] holds q, k and v of a position one after
+ * the other, as in_proj leaves them -> [n, t, w]. `causal`: position i sees positions 0..i. w is a multiple
+ * of heads. Never holds t x t scores for more than one head of one sample a thread. */
 dt_tensor *dt_attention(dt_tensor *qkv, int heads, bool causal);
 
 /* ---- For the backends ---- */

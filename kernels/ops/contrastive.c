@@ -29,7 +29,8 @@ static dt_tensor *infonce_composed(const void *attributes, dt_tensor *const *p)
     if (g->error)
         return p[A];
     int64_t n = p[A]->shape.dim[0];
-    dt_tensor *both = dt_add(log_probabilities(p[A], p[B], p[SCALE]), log_probabilities(p[B], p[A], p[SCALE]));
+    dt_tensor *both =
+        dt_add(log_probabilities(p[A], p[B], p[SCALE]), log_probabilities(p[B], p[A], p[SCALE]));
     return dt_scale(dt_sum(dt_mul(identity(g, n), both), DT_ALL, false), -0.5f / (float)n);
 }
 
@@ -67,7 +68,8 @@ static void sigmoid_grad_gradient(dt_graph *g, const dt_node *node, dt_tensor *c
 }
 
 /* Records the gradient node; its results have the shapes of the first inputs. */
-static void gradient(const dt_op *op, dt_graph *g, dt_tensor *const *input, int inputs, dt_tensor **dx, int results)
+static void gradient(const dt_op *op, dt_graph *g, dt_tensor *const *input, int inputs, dt_tensor **dx,
+                     int results)
 {
     dt_result result[DT_MAX_OUTPUTS];
     for (int i = 0; i < results; i++)
@@ -80,7 +82,8 @@ static void gradient(const dt_op *op, dt_graph *g, dt_tensor *const *input, int 
 static void infonce_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_tensor **dx)
 {
     dt_tensor *loss = (dt_tensor *)&node->output[0], *const *in = node->input;
-    dt_tensor *const inputs[] = {in[A], in[B], in[SCALE], dt_output_of(loss, 1), dt_output_of(loss, 2), dy[0]};
+    dt_tensor *const inputs[] = {in[A], in[B], in[SCALE], dt_output_of(loss, 1), dt_output_of(loss, 2),
+                                 dy[0]};
     if (dy[0])
         gradient(&dt_op_infonce_grad, g, inputs, 6, dx, 3);
 }
@@ -109,13 +112,16 @@ const dt_op dt_op_infonce_grad = {"infonce_grad", DT_OP_PLAIN, infonce_grad_grad
 const dt_op dt_op_sigmoid_loss = {"sigmoid_loss", DT_OP_PLAIN, sigmoid_gradient, logit_flops};
 const dt_op dt_op_sigmoid_loss_grad = {"sigmoid_loss_grad", DT_OP_PLAIN, sigmoid_grad_gradient, grad_flops};
 
-static bool fits(const dt_op *op, const dt_tensor *a, const dt_tensor *b, const dt_tensor *scale, const dt_tensor *bias)
+static bool fits(const dt_op *op, const dt_tensor *a, const dt_tensor *b, const dt_tensor *scale,
+                 const dt_tensor *bias)
 {
     bool good = a->dtype == DT_F32 && b->dtype == DT_F32 && scale->dtype == DT_F32 && bias->dtype == DT_F32 &&
-                a->shape.rank == 2 && dt_same_shape(&a->shape, &b->shape) && !scale->shape.rank && !bias->shape.rank;
+                a->shape.rank == 2 && dt_same_shape(&a->shape, &b->shape) && !scale->shape.rank &&
+                !bias->shape.rank;
     if (!good)
         dt_graph_fail(dt_graph_of(a), op->name,
-                      "expected float32 features of one shape [n, d] and scalars, got %s %s, %s %s, scale %s and bias %s",
+                      "expected float32 features of one shape [n, d] and scalars, got %s %s, %s %s, scale %s "
+                      "and bias %s",
                       dt_dtype_name(a->dtype), dt_shape_text(&a->shape).chars, dt_dtype_name(b->dtype),
                       dt_shape_text(&b->shape).chars, dt_shape_text(&scale->shape).chars,
                       dt_shape_text(&bias->shape).chars);

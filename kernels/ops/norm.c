@@ -39,9 +39,10 @@ static dt_tensor *batch_norm_composed(const void *attributes, dt_tensor *const *
     return dt_add(dt_mul(normal, p[GAMMA]), p[BETA]);
 }
 
-/* Second derivative of x, gamma, (two statistics), dy -> dx, dgamma, dbeta. The statistics are functions of x, and
- * their share is in what x gets. */
-static void grad_gradient(dt_composition *f, dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_tensor **dx)
+/* Second derivative of x, gamma, (two statistics), dy -> dx, dgamma, dbeta. The statistics are functions of
+ * x, and their share is in what x gets. */
+static void grad_gradient(dt_composition *f, dt_graph *g, const dt_node *node, dt_tensor *const *dy,
+                          dt_tensor **dx)
 {
     dt_tensor *primal[] = {node->input[0], node->input[1], dt_fill(g, node->input[1]->shape, 0)};
     dx[4] = dt_composed_gradient(node, f, 3, primal, node->input[4], dy);
@@ -109,10 +110,12 @@ static bool is_vector(const dt_tensor *v, int64_t width)
 static bool fits(const dt_op *op, const dt_tensor *x, const dt_tensor *gamma, const dt_tensor *beta, int rank)
 {
     int64_t width = x->shape.rank ? x->shape.dim[x->shape.rank - 1] : 0;
-    bool good = x->dtype == DT_F32 && x->shape.rank >= rank && is_vector(gamma, width) && is_vector(beta, width);
+    bool good =
+        x->dtype == DT_F32 && x->shape.rank >= rank && is_vector(gamma, width) && is_vector(beta, width);
     if (!good)
         dt_graph_fail(dt_graph_of(x), op->name,
-                      "expected float32 x of %d or more axes, and gamma and beta of its last axis; got %s %s, %s and %s",
+                      "expected float32 x of %d or more axes, and gamma and beta of its last axis; got %s "
+                      "%s, %s and %s",
                       rank, dt_dtype_name(x->dtype), dt_shape_text(&x->shape).chars,
                       dt_shape_text(&gamma->shape).chars, dt_shape_text(&beta->shape).chars);
     return good;
@@ -141,8 +144,8 @@ dt_tensor *dt_group_norm(dt_tensor *x, dt_tensor *gamma, dt_tensor *beta, int gr
         return &g->poison;
     int64_t c = x->shape.dim[x->shape.rank - 1];
     if (groups < 1 || c % groups)
-        return dt_graph_fail(g, dt_op_group_norm.name, "%d groups do not divide the %lld channels of %s", groups,
-                             (long long)c, dt_shape_text(&x->shape).chars);
+        return dt_graph_fail(g, dt_op_group_norm.name, "%d groups do not divide the %lld channels of %s",
+                             groups, (long long)c, dt_shape_text(&x->shape).chars);
     dt_norm_form form = {.eps = eps, .groups = groups};
     return record(&dt_op_group_norm, form, x, gamma, beta, dt_dims(x->shape.dim[0], groups));
 }
@@ -167,8 +170,9 @@ dt_tensor *dt_batch_norm(dt_tensor *x, dt_tensor *gamma, dt_tensor *beta, dt_bat
         return &g->poison;
     int64_t c = x->shape.dim[x->shape.rank - 1], rows = dt_span(&x->shape, 0, x->shape.rank - 1);
     if (!is_vector(state.running_mean, c) || !is_vector(state.running_var, c))
-        return dt_graph_fail(g, dt_op_batch_norm.name, "expected running statistics of shape [%lld], got %s and %s",
-                             (long long)c, dt_shape_text(&state.running_mean->shape).chars,
+        return dt_graph_fail(g, dt_op_batch_norm.name,
+                             "expected running statistics of shape [%lld], got %s and %s", (long long)c,
+                             dt_shape_text(&state.running_mean->shape).chars,
                              dt_shape_text(&state.running_var->shape).chars);
     if (!state.training)
         return evaluate(x, gamma, beta, &state);

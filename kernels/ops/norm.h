@@ -5,7 +5,8 @@
 #include "kernels/graph.h"
 #include "kernels/op.h"
 
-/* Ba et al., 2016. Over the last axis: (x - mean) / sqrt(var + eps) gamma + beta, var biased. gamma, beta [w]. */
+/* Ba et al., 2016. Over the last axis: (x - mean) / sqrt(var + eps) gamma + beta, var biased.
+ * gamma, beta [w]. */
 dt_tensor *dt_layer_norm(dt_tensor *x, dt_tensor *gamma, dt_tensor *beta, float eps);
 
 /* Wu & He, 2018. x [n, ..., c], over positions and the c / groups channels of a group. gamma, beta [c]. */
@@ -13,8 +14,8 @@ dt_tensor *dt_group_norm(dt_tensor *x, dt_tensor *gamma, dt_tensor *beta, int gr
 
 /* Ioffe & Szegedy, 2015. x [..., c]; gamma, beta and the running statistics [c].
  * Training: normalises with the batch's mean and biased variance over all axes but the last, and records
- * running := (1 - momentum) running + momentum batch at the end of the run, with the unbiased variance (n - 1), as
- * torch has it (at least two rows). Evaluation: normalises with the running statistics. */
+ * running := (1 - momentum) running + momentum batch at the end of the run, with the unbiased variance
+ * (over n - 1), as torch has it (at least two rows). Evaluation: normalises with the running statistics. */
 typedef struct dt_batch_norm_state {
     dt_tensor *running_mean, *running_var; /* from dt_buffer */
     float momentum, eps;
@@ -23,15 +24,21 @@ typedef struct dt_batch_norm_state {
 dt_tensor *dt_batch_norm(dt_tensor *x, dt_tensor *gamma, dt_tensor *beta, dt_batch_norm_state state);
 
 /* ---- For the backends; attributes are a dt_norm_form ----
- * layer_norm: x, gamma, beta -> y, mean [rows], rstd [rows].  layer_norm_grad: x, gamma, mean, rstd, dy -> dx, dgamma, dbeta.
- * group_norm: x, gamma, beta -> y, mean [n, groups], rstd [n, groups].  group_norm_grad: like layer_norm_grad.
- * batch_norm: x, gamma, beta -> y, mean [c], var [c] (biased).  batch_norm_grad: x, gamma, mean, var, dy -> dx, dgamma, dbeta. */
+ *
+ * layer_norm: x, gamma, beta -> y, mean [rows], rstd [rows].
+ * layer_norm_grad: x, gamma, mean, rstd, dy -> dx, dgamma, dbeta.
+ *
+ * group_norm: x, gamma, beta -> y, mean [n, groups], rstd [n, groups].
+ * group_norm_grad: like layer_norm_grad.
+ *
+ * batch_norm: x, gamma, beta -> y, mean [c], var [c] (biased).
+ * batch_norm_grad: x, gamma, mean, var, dy -> dx, dgamma, dbeta. */
 typedef struct dt_norm_form {
     float eps;
     int groups; /* group_norm only */
 } dt_norm_form;
 
-extern const dt_op dt_op_layer_norm, dt_op_layer_norm_grad, dt_op_group_norm, dt_op_group_norm_grad, dt_op_batch_norm,
-    dt_op_batch_norm_grad;
+extern const dt_op dt_op_layer_norm, dt_op_layer_norm_grad, dt_op_group_norm, dt_op_group_norm_grad,
+    dt_op_batch_norm, dt_op_batch_norm_grad;
 
 #endif

@@ -1,5 +1,5 @@
-/* Random numbers inside a computation. Each op has a stream of its own (kernels/random.h); its numbers depend on the
- * run's (seed, step) and the element's place only. */
+/* Random numbers inside a computation. Each op has a stream of its own (kernels/random.h); its numbers depend
+ * on the run's (seed, step) and the element's place only. */
 #ifndef DUET_KERNELS_OPS_RANDOM_H
 #define DUET_KERNELS_OPS_RANDOM_H
 
@@ -9,8 +9,8 @@
 dt_tensor *dt_random_normals(dt_graph *g, dt_shape shape);  /* standard normal */
 dt_tensor *dt_random_uniforms(dt_graph *g, dt_shape shape); /* in [0, 1) */
 
-/* Zeroes each element with probability `rate` in [0, 1) and scales the rest by 1 / (1 - rate); Srivastava et al., 2014. The
- * mask is drawn again for the gradient, not stored. Rate 0 returns x. */
+/* Zeroes each element with probability `rate` in [0, 1) and scales the rest by 1 / (1 - rate); Srivastava et
+ * al., 2014. The mask is drawn again for the gradient, not stored. Rate 0 returns x. */
 dt_tensor *dt_dropout(dt_tensor *x, float rate);
 
 /* ---- For the backends ---- */

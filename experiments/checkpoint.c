@@ -40,7 +40,8 @@ static bool prune(const char *run, int keep, dt_error *error)
     }
     if (directory)
         closedir(directory);
-    qsort(list, count, sizeof *list, by_number);
+    if (count)
+        qsort(list, count, sizeof *list, by_number);
     bool good = true;
     for (size_t i = (size_t)keep; good && i < count; i++) {
         snprintf(path, sizeof path, "%s/checkpoints/step-%08" PRIu64 ".safetensors", run, list[i]);

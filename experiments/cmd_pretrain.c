@@ -10,6 +10,7 @@
 #include "experiments/log.h"
 #include "experiments/options.h"
 #include "experiments/trainer.h"
+#include "experiments/version.h"
 
 #include <math.h>
 #include <signal.h>
@@ -84,6 +85,7 @@ static bool settle_config(run *r, bool restart, dt_error *error)
         return false;
     if (!restart && dt_file_exists(path)) {
         json_t *old = dt_json_load(path, error);
+        json_object_del(old, "versions");
         bool differs = old && difference(old, r->config.json, where, sizeof where);
         bool good = old && !differs;
         if (differs)
@@ -92,7 +94,12 @@ static bool settle_config(run *r, bool restart, dt_error *error)
         json_decref(old);
         return good;
     }
-    return dt_checkpoint_clear(r->folder, error) && dt_json_write(path, r->config.json, error);
+    json_t *whole = json_copy(r->config.json);
+    bool good = whole && json_object_set_new(whole, "versions", dt_versions()) == 0;
+    good = good ? dt_checkpoint_clear(r->folder, error) && dt_json_write(path, whole, error)
+                : dt_fail(error, "out of memory");
+    json_decref(whole);
+    return good;
 }
 
 static bool open_pairs(run *r, dt_error *error)

@@ -6,8 +6,7 @@
 #include "data/nearest.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
-
-static const char version[] = "0.1.0";
+#include "experiments/version.h"
 
 typedef struct command {
     const char *name, *summary;
@@ -68,7 +67,7 @@ int main(int argc, char **argv)
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
         help();
     else if (strcmp(word, "--version") == 0)
-        printf("duet %s\n", version);
+        printf("duet %s\n", DT_VERSION);
     else {
         for (const command *c = commands; c->name; c++)
             if (strcmp(c->name, word) == 0)

@@ -4,7 +4,7 @@
 
 static const char defaults[] =
     "{"
-    "\"model\": null, \"tokenizer\": null,"
+    "\"name\": null, \"description\": null, \"model\": null, \"tokenizer\": null,"
     "\"data\": {\"train\": null, \"threads\": 1, \"cache_mb\": 0, \"weighted\": true, \"class_caption\": null},"
     "\"augment\": {\"mode\": \"random_resized_crop\"},"
     "\"batch_size\": 256, \"chunk_size\": 0, \"steps\": null, \"minutes\": 0, \"seed\": 1,"
@@ -101,6 +101,8 @@ static bool read(dt_train_config *c, const char *file, dt_error *error)
     const json_t *data = NULL, *optimizer = NULL, *schedule = NULL, *checkpoint = NULL, *evaluate = NULL;
     const char *loss = NULL;
     const dt_json_field fields[] = {
+        {"name", DT_JSON_STRING, NULL, .required = false}, /* these two are for the report */
+        {"description", DT_JSON_STRING, NULL, .required = false},
         {"model", DT_JSON_ANY, &c->model, .required = true},
         {"tokenizer", DT_JSON_ANY, &c->tokenizer, .required = true},
         {"data", DT_JSON_OBJECT, &data, .required = true},
@@ -142,8 +144,10 @@ bool dt_train_config_load(dt_train_config *c, const char *path, const char *cons
     if (c->json && !json_is_object(file))
         dt_fail(error, "%s: expected an object, found %s", path, dt_json_kind_name(file));
     bool good = c->json && json_is_object(file);
-    if (good)
+    if (good) {
         overlay(c->json, file);
+        json_object_del(c->json, "versions"); /* the config.json of a run serves as a configuration too */
+    }
     for (size_t i = 0; good && i < count; i++)
         good = dt_json_set(c->json, NULL, overrides[i], error);
     json_decref(file);

@@ -83,7 +83,7 @@ int dt_random_stream(dt_graph *g);
 /* x under a new handle. A fused gradient kernel is differentiated through the plain ops that it stands for: the
  * gradient rule records them on aliases of the node's inputs and calls dt_gradient_from with respect to those
  * aliases, which keeps the derivative partial even where one input was computed from another. */
-dt_tensor *dt_alias(dt_tensor *x);
+dt_tensor *dt_identity(dt_tensor *x);
 
 extern const dt_op dt_op_input, dt_op_constant, dt_op_param;
 

@@ -56,7 +56,8 @@ check "top-5 and its chance" 0 '^top-5 accuracy  *100.00 %  *10  *50.00 %' zeros
 check "captions and images find each other" 0 '^text to image R@1  *100.00 %  *10  *10.00 %  among 10$' \
     zeroshot -w run ten.lmdb --retrieval
 check "ranks" 0 '^image to text, median rank  *1\.0  *10  ' zeroshot -w run ten.lmdb --retrieval
-check "more candidates" 0 'top-1 accuracy .*  10  *8.33 %  among 12 classes' zeroshot -w run ten.lmdb --classes \
+check "more candidates" 0 'top-1 accuracy .*  10  *8.33 %  among 12 classes' \
+    zeroshot -w run ten.lmdb --classes \
     "truck,zebra,frog,cat,deer,dog,ship,horse,airplane,automobile,bird,tent"
 check "templates" 0 'top-1 accuracy' zeroshot -w run ten.lmdb -t "a photo of a {}." -t "{}"
 printf 'a photo of a {}.\n\na {} in colour\n' >templates.txt
@@ -89,7 +90,8 @@ check "writes for the report" 0 '"anything else"' \
 check "and again, as JSON" 0 '"key": "top1"' \
     zeroshot -w run ten.lmdb --name colours --out evaluation.json --json
 cp evaluation.json said
-[ "$(grep -c '"name": "colours: top-1 accuracy"' said)" -eq 1 ] && grep -q '"name": "colours: text to image R@5"' said &&
+[ "$(grep -c '"name": "colours: top-1 accuracy"' said)" -eq 1 ] &&
+    grep -q '"name": "colours: text to image R@5"' said &&
     grep -q '"query": "anything else"' said &&
     grep -q '"correct": null' said && ! grep -q 'median' said
 report "one file with all of it, ranks left out" $?
@@ -133,7 +135,8 @@ refused "too few classes" 1 "2 classes, ten.lmdb has 10 and not 'airplane'" \
 refused "no such classes" 1 'no file nothing.json' zeroshot -w run ten.lmdb --classes nothing.json
 refused "a query that is not UTF-8" 1 'query 1: ' zeroshot -w run ten.lmdb -q "$(printf '\377x')"
 printf 'fine\nbad \377\n' >bad.txt
-refused "queries that are not UTF-8" 1 '^duet zeroshot: bad.txt:2: ' zeroshot -w run ten.lmdb --queries bad.txt
+refused "queries that are not UTF-8" 1 '^duet zeroshot: bad.txt:2: ' \
+    zeroshot -w run ten.lmdb --queries bad.txt
 mkdir plain
 cp folder/cat/1.jpg plain
 refused "a folder without classes" 1 'plain has no classes' zeroshot -w run plain

@@ -4,6 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+void dt_onednn_version(int *major, int *minor, int *patch)
+{
+    const dnnl_version_t *version = dnnl_version();
+    *major = version->major, *minor = version->minor, *patch = version->patch;
+}
+
 bool dt_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
               const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
 {

@@ -20,6 +20,9 @@
 bool dt_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
               const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
+/* Of the library that the program runs with. */
+void dt_onednn_version(int *major, int *minor, int *patch);
+
 /* ---- Convolutions: y = conv(x, weight), and the gradients of that for x and for weight ---- */
 
 typedef enum { DT_ONEDNN_FORWARD, DT_ONEDNN_INPUT_GRAD, DT_ONEDNN_WEIGHT_GRAD } dt_onednn_kind;

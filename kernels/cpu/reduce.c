@@ -144,9 +144,17 @@ static void run_max(const dt_call *call)
 
 static float row_max(const float *x, int64_t n)
 {
-    float most = x[0];
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 1; i < n; i++)
+    enum { LANES = 16 };
+    float lane[LANES], most = x[0];
+    for (int k = 0; k < LANES; k++)
+        lane[k] = most;
+    int64_t whole = n / LANES * LANES;
+    for (int64_t i = 0; i < whole; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
+    for (int k = 0; k < LANES; k++)
+        most = lane[k] > most ? lane[k] : most;
+    for (int64_t i = whole; i < n; i++)
         most = x[i] > most ? x[i] : most;
     return most;
 }

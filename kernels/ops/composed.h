@@ -20,8 +20,8 @@ static inline dt_tensor *dt_composed_gradient(const dt_node *node, dt_compositio
     dt_tensor *point[DT_MAX_PRIMALS + 1], *first[DT_MAX_PRIMALS], *second[DT_MAX_PRIMALS + 1];
     dt_tensor *ys[DT_MAX_PRIMALS], *dys[DT_MAX_PRIMALS];
     for (int i = 0; i < primals; i++)
-        point[i] = dt_alias(primal[i]);
-    point[primals] = dt_alias(upstream);
+        point[i] = dt_identity(primal[i]);
+    point[primals] = dt_identity(upstream);
     if (node->graph->error) /* the aliases have no shapes then */
         return point[primals];
     dt_tensor *y = f(node->attributes, point);

@@ -17,7 +17,7 @@ static dt_tensor *view(dt_tensor *x, dt_shape shape)
     return dt_record(dt_graph_of(x), &dt_op_reshape, NULL, 0, 1, &x, 1, &(dt_result){x->dtype, shape});
 }
 
-dt_tensor *dt_alias(dt_tensor *x)
+dt_tensor *dt_identity(dt_tensor *x)
 {
     return view(x, x->shape);
 }

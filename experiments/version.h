@@ -1,0 +1,12 @@
+/* What a run was made with. */
+#ifndef DUET_EXPERIMENTS_VERSION_H
+#define DUET_EXPERIMENTS_VERSION_H
+
+#include <jansson.h>
+
+#define DT_VERSION "0.1.0"
+
+/* {"duet", "compiler", "onednn", "lmdb", "threads"}; the caller owns the reference. NULL: no memory. */
+json_t *dt_versions(void);
+
+#endif

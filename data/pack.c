@@ -356,7 +356,7 @@ static char *fill_template(const char *template, const char *class_name)
 /* Makes the captions of an item from its class. */
 static bool make_captions(struct packing *p, dt_pair_input *pair, dt_error *error)
 {
-    static const char *const preset[] = {"a photo of a {}"};
+    static const char *const preset[] = {"a photo of a {}."};
     const dt_pack_options *o = p->options;
     const char *const *names = o->class_names ? o->class_names : p->source->class_names;
     size_t class_count = o->class_names ? o->class_count : p->source->class_count;

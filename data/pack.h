@@ -10,7 +10,7 @@
 
 typedef struct dt_pack_options {
     const char *const *templates; /* captions of items that have a class but no caption; "{}" is the class */
-    size_t template_count;        /* 0: one, "a photo of a {}" */
+    size_t template_count;        /* 0: one, "a photo of a {}." */
     const char *const *class_names; /* instead of the source's own, in the order of its labels; or NULL */
     size_t class_count;
     int quality;       /* of encoded images, 1 .. 100; 0: 95 */

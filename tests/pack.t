@@ -34,7 +34,7 @@ for label in 0 3 9; do
 done >ten.bin
 check "packs" 0 "^a.lmdb: 3 pairs, 3 captions, 10 classes, .* 0 left out" -o a.lmdb ten.bin
 check "lists a store" 0 '"count": 3' --list a.lmdb
-check "shows a pair" 0 'a photo of a cat' --show 1 a.lmdb
+check "shows a pair" 0 'a photo of a cat\.' --show 1 a.lmdb
 check "no pair beyond the last" 1 'pair 3 asked for, but there are only 3' --show 3 a.lmdb
 mkdir -p data/cat data/truck
 "$duet" pack --show 1 --jpeg data/cat/1.jpg a.lmdb && "$duet" pack --show 2 --jpeg - a.lmdb >data/truck/2.jpg
@@ -86,7 +86,7 @@ check "a tar that is cut" 1 "nothing was packed" -o g.lmdb cut.tar
 
 printf 'Katze\nLaster\n' >names
 check "names of classes" 0 "3 pairs" -o n.lmdb --classes names data
-check "in captions" 0 "a photo of a Laster" --show 1 n.lmdb
+check "in captions" 0 "a photo of a Laster." --show 1 n.lmdb
 printf 'Katze\n\nLaster\n' >names
 check "an empty name" 1 "names line 2 is empty" -o m.lmdb --classes names data
 

@@ -429,9 +429,9 @@ static void folders(void)
            skipped(&o, "soup.jpg: ") && skipped(&o, "found an empty file") && skipped(&o, "found a WebP") &&
            skipped(&o, "folder.png: "),
        "each with its reason");
-    ok(pair_is(&o, 0, "9x9 0 1 a photo of a apple") && pair_is(&o, 1, "10x9 0 1 a photo of a apple") &&
-           pair_is(&o, 2, "11x9 0 1 a photo of a apple") &&
-           pair_is(&o, 3, "12x9 1 1 a photo of a ice cream") && pair_is(&o, 4, "13x9 1 1 first one|second"),
+    ok(pair_is(&o, 0, "9x9 0 1 a photo of a apple.") && pair_is(&o, 1, "10x9 0 1 a photo of a apple.") &&
+           pair_is(&o, 2, "11x9 0 1 a photo of a apple.") &&
+           pair_is(&o, 3, "12x9 1 1 a photo of a ice cream.") && pair_is(&o, 4, "13x9 1 1 first one|second"),
        "sorted, with captions from the class or a text file");
     dt_pairs_close(o.pairs);
     static const char *const templates[] = {"a {}", "{}, {}"}, *const names[] = {"Apfel", "Eis"};
@@ -485,7 +485,7 @@ static void csv_table(void)
     ok(pack(&o, "auto", &path, 1, &options, plain), "a CSV table");
     ok(pair_is(&o, 0, "10x9 1 0.5 two, \"quoted\"|zwei {\"tone\": \"dark\"}") &&
            pair_is(&o, 1, "9x9 0 1 one {\"tone\": \"light\"}") &&
-           pair_is(&o, 2, "11x9 1 1 a photo of a b {\"tone\": \"\"}") &&
+           pair_is(&o, 2, "11x9 1 1 a photo of a b. {\"tone\": \"\"}") &&
            pair_is(&o, 3, "13x9 0 1 last {\"tone\": \"dim\"}"),
        "its rows, merged by image");
     ok(counts(&o, 4, 9), "4 packed, 9 left out");

@@ -4,8 +4,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "data/clock.h"
 #include "data/pixel_cache.h"
 #include "data/sample.h"
 #include "data/shuffle.h"
@@ -48,13 +48,6 @@ typedef struct row {
     uint64_t batch;
     int at;
 } row;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static uint64_t index_at(const dt_loader *loader, uint64_t epoch, uint64_t position)
 {
@@ -141,9 +134,9 @@ static void make_unlocked(dt_loader *loader, dt_sample_scratch *scratch, row r)
 {
     dt_error reason = {""};
     pthread_mutex_unlock(&loader->lock);
-    double start = now();
+    double start = dt_now();
     bool good = make(loader, scratch, r, &reason);
-    double seconds = now() - start;
+    double seconds = dt_now() - start;
     pthread_mutex_lock(&loader->lock);
     finish(loader, r, good, &reason, seconds);
 }
@@ -322,7 +315,7 @@ static void await(dt_loader *loader)
     double start = 0;
     while (loader->claimed <= loader->delivered || s->missing) {
         if (start == 0)
-            start = now();
+            start = dt_now();
         row r;
         if (loader->threads)
             pthread_cond_wait(&loader->ready, &loader->lock);
@@ -330,7 +323,7 @@ static void await(dt_loader *loader)
             make_unlocked(loader, loader->scratch, r);
     }
     if (start != 0)
-        loader->stats.waited += now() - start;
+        loader->stats.waited += dt_now() - start;
 }
 
 /* The batch `delivered`, which becomes the caller's. Under the lock. */

@@ -1,8 +1,8 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "data/clock.h"
 #include "data/file.h"
 #include "data/transform.h"
 
@@ -13,13 +13,6 @@ typedef struct blob {
     char *bytes;
     size_t size;
 } blob;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int is_jpeg(const struct dirent *entry)
 {
@@ -58,12 +51,12 @@ static bool measure(const dt_transform *t, const blob *blobs, int count, double 
     float *out = malloc((size_t)t->size * (size_t)t->size * 3 * sizeof *out);
     bool good = scratch && (out || dt_fail(error, "no memory for the benchmark"));
     good = good && run_once(t, scratch, blobs, count, 0, out, error); /* memory grows, caches fill */
-    double start = now(), elapsed = 0;
+    double start = dt_now(), elapsed = 0;
     uint64_t done = 0;
     while (good && elapsed < seconds) {
         good = run_once(t, scratch, blobs, count, 1 + done, out, error);
         done += (uint64_t)count;
-        elapsed = now() - start;
+        elapsed = dt_now() - start;
     }
     *rate = elapsed > 0 ? (double)done / elapsed : 0;
     free(out);

@@ -1,6 +1,7 @@
 /* `duet bench`: how fast a model trains and encodes here, against the machine's own matrix rate measured in the same run. */
 #include "experiments/commands.h"
 
+#include "data/clock.h"
 #include "data/json.h"
 #include "data/transform.h"
 #include "experiments/options.h"
@@ -11,14 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* FLOP/s of a 2048^3 float32 product on all threads, best of `rounds`: the rate that nothing here can beat. */
 static double sgemm_rate(int rounds)
@@ -29,9 +22,9 @@ static double sgemm_rate(int rounds)
     for (size_t i = 0; a && b && i < (size_t)N * N; i++)
         a[i] = b[i] = (float)(i % 7) - 3;
     for (int r = 0; a && b && c && r < rounds; r++) {
-        double start = now();
+        double start = dt_now();
         dt_sgemm(false, false, N, N, N, 1, a, N, b, N, 0, c, N);
-        double rate = 2.0 * N * N * N / (now() - start);
+        double rate = 2.0 * N * N * N / (dt_now() - start);
         best = rate > best ? rate : best;
     }
     free(a);
@@ -132,9 +125,9 @@ static bool bench_training(bench *b, dt_error *error)
         dt_plan_profile(dt_trainer_plan(trainer), true);
     }
     for (int i = 0; good && i < b->steps; i++) {
-        double start = now();
+        double start = dt_now();
         good = dt_trainer_step(trainer, b->images, b->tokens, 1e-4f, &result, error);
-        seconds[i] = now() - start;
+        seconds[i] = dt_now() - start;
     }
     if (good) {
         b->train_seconds = median(seconds, b->steps);
@@ -151,9 +144,9 @@ static bool bench_encoder(bench *b, dt_encoder *encoder, const void *samples, do
     float *embeddings = calloc((size_t)b->batch * (size_t)b->model->config.embed_dim, sizeof *embeddings);
     bool good = encoder && seconds && embeddings && dt_encoder_run(encoder, samples, b->batch, embeddings, error);
     for (int i = 0; good && i < b->steps; i++) {
-        double start = now();
+        double start = dt_now();
         good = dt_encoder_run(encoder, samples, b->batch, embeddings, error);
-        seconds[i] = now() - start;
+        seconds[i] = dt_now() - start;
     }
     if (good)
         *result = median(seconds, b->steps);

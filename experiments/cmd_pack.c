@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "data/clock.h"
 #include "data/emoji.h"
 #include "data/emoji_captions.h"
 #include "data/file.h"
@@ -143,13 +143,6 @@ static int failed(const dt_error *error)
 
 /* ---- packing ---- */
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static void clear_line(struct view *view)
 {
     if (view->drawn)
@@ -167,7 +160,7 @@ static void on_skipped(void *context, const char *name, const char *reason)
 static void on_progress(void *context, uint64_t packed, uint64_t skipped)
 {
     struct view *view = context;
-    double time = now();
+    double time = dt_now();
     if (time - view->last < (view->terminal ? 0.1 : 5))
         return;
     view->last = time;
@@ -247,7 +240,7 @@ static int pack(const struct settings *s, const char *const *sources, size_t cou
     char *text = NULL;
     const char **classes = NULL;
     size_t class_count = 0;
-    struct view view = {.terminal = isatty(STDERR_FILENO), .started = now(), .last = now()};
+    struct view view = {.terminal = isatty(STDERR_FILENO), .started = dt_now(), .last = dt_now()};
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
     dt_source *source = NULL;
     bool good = !s->classes || read_classes(s->classes, &text, &classes, &class_count, &error);
@@ -276,7 +269,7 @@ static int pack(const struct settings *s, const char *const *sources, size_t cou
     free(text);
     if (!good)
         return failed(&error);
-    print_summary(s, &summary, now() - view.started);
+    print_summary(s, &summary, dt_now() - view.started);
     return DT_EXIT_GOOD;
 }
 

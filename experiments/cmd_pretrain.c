@@ -1,6 +1,7 @@
 /* `duet pretrain`: contrastive training of two towers, from a configuration to a finished run, through interruptions. */
 #include "experiments/commands.h"
 
+#include "data/clock.h"
 #include "data/bpe_train.h"
 #include "data/file.h"
 #include "data/loader.h"
@@ -17,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PATH = 4096, TIMED_FROM = 5, SETTLED_AT = 40 };
@@ -38,13 +38,6 @@ typedef struct run {
     double last, waited; /* at the last line of the log */
     int64_t last_step;
 } run;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* PATH of a file in the run's folder. */
 static const char *in_run(const run *r, const char *name, char room[PATH])
@@ -238,10 +231,10 @@ static void settle_steps(run *r)
 {
     int64_t step = (int64_t)r->state.step;
     if (step == TIMED_FROM)
-        r->timed = now();
+        r->timed = dt_now();
     if (r->state.settled || step < SETTLED_AT)
         return;
-    double pace = (now() - r->timed) / (SETTLED_AT - TIMED_FROM), left = 60 * r->config.minutes - (now() - r->started);
+    double pace = (dt_now() - r->timed) / (SETTLED_AT - TIMED_FROM), left = 60 * r->config.minutes - (dt_now() - r->started);
     int64_t fits = step + (int64_t)(0.97 * left / pace);
     r->state.settled = true;
     if (fits < r->state.total_steps) {
@@ -256,7 +249,7 @@ static bool log_step(run *r, const dt_step_result *result, double rate, dt_error
     int64_t step = (int64_t)r->state.step;
     if (step % r->config.log_every && step != r->state.total_steps)
         return true;
-    double time = now(), waited = dt_loader_get_stats(r->loader).waited;
+    double time = dt_now(), waited = dt_loader_get_stats(r->loader).waited;
     double span = time - r->last > 1e-9 ? time - r->last : 1e-9;
     const dt_log_value values[] = {{"lr", rate}, {"grad_norm", result->grad_norm},
                                    {"temperature", exp(-result->logit_scale)}};
@@ -271,7 +264,7 @@ static bool log_step(run *r, const dt_step_result *result, double rate, dt_error
 
 static bool save(run *r, dt_error *error)
 {
-    r->state.seconds = now() - r->started;
+    r->state.seconds = dt_now() - r->started;
     return dt_checkpoint_save(r->folder, r->model, dt_trainer_optimizer(r->trainer), &r->state,
                               r->config.keep_checkpoints, error);
 }
@@ -299,8 +292,8 @@ static bool one_step(run *r, dt_error *error)
 static bool train(run *r, bool *stopped, dt_error *error)
 {
     const dt_train_config *c = &r->config;
-    r->started = now() - r->state.seconds;
-    r->last = now();
+    r->started = dt_now() - r->state.seconds;
+    r->last = dt_now();
     r->last_step = (int64_t)r->state.step;
     while ((int64_t)r->state.step < r->state.total_steps) {
         if (!one_step(r, error))

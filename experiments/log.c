@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "data/clock.h"
 #include "data/file.h"
 
 static const double redraw_seconds = 0.1, line_seconds = 5;
@@ -22,13 +22,6 @@ struct dt_logger {
     bool quiet, terminal, drawn;
     double opened, shown; /* seconds */
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* The "step" of a line, or -1 when the line is not an object with one. */
 static int64_t step_of(const uint8_t *line, size_t size)
@@ -92,7 +85,7 @@ dt_logger *dt_log_open(const dt_log_options *options, dt_error *error)
     log->quiet = options->quiet;
     log->steps = options->steps;
     log->first_step = options->resume ? options->resume_step : 0;
-    log->opened = now();
+    log->opened = dt_now();
     log->shown = -INFINITY;
     if (options->path && !open_file(log, options, error)) {
         dt_log_close(log);
@@ -159,7 +152,7 @@ static void describe(const dt_logger *log, const dt_log_step *step, char *text, 
     if (log->steps > 0 && done > 0) {
         memcpy(left, "  ", 3);
         put_time(left + 2, sizeof left - 8,
-                 (now() - log->opened) / (double)done * (double)(log->steps - step->step));
+                 (dt_now() - log->opened) / (double)done * (double)(log->steps - step->step));
         strcat(left, " left");
     }
     snprintf(text, size, "step %" PRId64 "%s  loss %.4f  %.*f pairs/s%s  waiting %.0f%%", step->step, total,
@@ -191,7 +184,7 @@ static void draw_bar(dt_logger *log, const dt_log_step *step, const char *text)
 
 static void show(dt_logger *log, const dt_log_step *step)
 {
-    double time = now();
+    double time = dt_now();
     bool last = log->steps > 0 && step->step >= log->steps;
     if (log->quiet || (!last && time - log->shown < (log->terminal ? redraw_seconds : line_seconds)))
         return;

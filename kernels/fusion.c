@@ -1,5 +1,5 @@
-/* Joining nodes that one kernel can do in one pass over memory. A fused node stands at the place of the last of its
- * parts and has that part's output; the parts before it go. Only a result that nothing else reads may vanish. */
+/* Joining nodes that one kernel can do in one pass over memory. A fused node has the output of the last of its parts and
+ * mostly stands at its place; the other parts go. Only a result that nothing else reads may vanish. */
 #include "kernels/ops.h"
 #include "kernels/planning.h"
 
@@ -54,9 +54,20 @@ static const maker *private_linear(const dt_schedule_list *list, const maker *ma
     return m->node && m->node->op == &dt_op_linear && list->uses[x->id] == 1 ? m : NULL;
 }
 
-/* linear then activation; linear then sum with a residual. Returns the fused node, or NULL. */
-static dt_node *fuse_linear(dt_schedule_list *list, maker *makers, const dt_node *node)
+/* Puts a fused node where the last of its parts, node k, stands, and takes away the one before. */
+static const dt_node *put_last(dt_schedule_list *list, int k, int before, const dt_node *fused)
 {
+    if (fused) {
+        list->node[before] = NULL;
+        list->node[k] = fused;
+    }
+    return fused;
+}
+
+/* linear then activation; linear then sum with a residual. */
+static const dt_node *fuse_linear(dt_schedule_list *list, maker *makers, int k)
+{
+    const dt_node *node = list->node[k];
     bool sum = dt_pointwise_code(node->op) == DT_PW_ADD;
     for (int i = 0; i < (sum ? 2 : 1) && i < node->inputs; i++) {
         const maker *m = private_linear(list, makers, node->input[i]);
@@ -77,8 +88,30 @@ static dt_node *fuse_linear(dt_schedule_list *list, maker *makers, const dt_node
         } else {
             continue;
         }
-        list->node[m->place] = NULL;
-        return replace(list, node, &dt_op_linear, input, inputs, &form, sizeof form);
+        return put_last(list, k, m->place, replace(list, node, &dt_op_linear, input, inputs, &form, sizeof form));
+    }
+    return NULL;
+}
+
+/* batch or group norm then relu. The fused node stands where the norm was: its statistics, which stay results, may be
+ * read before the relu's place. */
+static const dt_node *fuse_norm(dt_schedule_list *list, maker *makers, int k)
+{
+    const dt_node *node = list->node[k];
+    const maker *m = &makers[node->input[0]->id];
+    if (activation_of(node) != DT_ACT_RELU || !m->node || list->uses[node->input[0]->id] != 1 ||
+        (m->node->op != &dt_op_batch_norm && m->node->op != &dt_op_group_norm) || node->input[0]->output != 0)
+        return NULL;
+    dt_norm_form form = *(const dt_norm_form *)m->node->attributes;
+    if (form.relu)
+        return NULL;
+    form.relu = true;
+    dt_node *fused = replace(list, m->node, m->node->op, m->node->input, m->node->inputs, &form, sizeof form);
+    if (fused) {
+        fused->output[0] = node->output[0];
+        makers[fused->output[0].id] = (maker){fused, m->place};
+        list->node[m->place] = fused;
+        list->node[k] = NULL;
     }
     return NULL;
 }
@@ -126,9 +159,10 @@ static bool append(joined *j, const dt_node *node, const dt_tensor *skip, int re
     return true;
 }
 
-/* Takes one pointwise maker of an input into the node. Returns the fused node, or NULL. */
-static dt_node *fuse_chain(dt_schedule_list *list, maker *makers, const dt_node *node)
+/* Takes one pointwise maker of an input into the node. */
+static const dt_node *fuse_chain(dt_schedule_list *list, maker *makers, int k)
 {
+    const dt_node *node = list->node[k];
     for (int i = 0; i < node->inputs; i++) {
         dt_tensor *x = node->input[i];
         maker *m = &makers[x->id];
@@ -137,8 +171,8 @@ static dt_node *fuse_chain(dt_schedule_list *list, maker *makers, const dt_node 
         joined j = {0};
         if (!append(&j, m->node, NULL, 0) || !append(&j, node, x, j.chain.steps - 1))
             continue;
-        list->node[m->place] = NULL;
-        return replace(list, node, &dt_op_chain, j.input, j.inputs, &j.chain, sizeof j.chain);
+        return put_last(list, k, m->place,
+                        replace(list, node, &dt_op_chain, j.input, j.inputs, &j.chain, sizeof j.chain));
     }
     return NULL;
 }
@@ -152,7 +186,9 @@ static void squeeze(dt_schedule_list *list)
     list->count = kept;
 }
 
-typedef dt_node *fuse_rule(dt_schedule_list *list, maker *makers, const dt_node *node);
+/* Tries to join node k, a pointwise one, with what makes its inputs. Returns the node that stands at k then, for another
+ * try; NULL: nothing more to do at k. */
+typedef const dt_node *fuse_rule(dt_schedule_list *list, maker *makers, int k);
 
 static bool sweep(dt_schedule_list *list, fuse_rule *rule)
 {
@@ -160,11 +196,10 @@ static bool sweep(dt_schedule_list *list, fuse_rule *rule)
     if (!makers)
         return false;
     for (int k = 0; k < list->count; k++) {
+        while (is_chain(list->node[k]) && rule(list, makers, k))
+            ;
         const dt_node *node = list->node[k];
-        bool pointwise = is_chain(node);
-        for (dt_node *fused; pointwise && (fused = rule(list, makers, node)) != NULL; pointwise = is_chain(node))
-            node = list->node[k] = fused;
-        for (int o = 0; o < node->outputs; o++)
+        for (int o = 0; node && o < node->outputs; o++)
             makers[node->output[o].id] = (maker){node, k};
     }
     free(makers);
@@ -174,5 +209,5 @@ static bool sweep(dt_schedule_list *list, fuse_rule *rule)
 
 bool dt_fuse(dt_schedule_list *list)
 {
-    return sweep(list, fuse_linear) && sweep(list, fuse_chain);
+    return sweep(list, fuse_linear) && sweep(list, fuse_norm) && sweep(list, fuse_chain);
 }

@@ -304,20 +304,22 @@ static void settle_group(const grid *g, const dt_call *call, int64_t statistic)
     }
 }
 
-/* (x - mean) scale + shift. */
+/* (x - mean) scale + shift, but not below `least`. */
 static void apply(int64_t count, int64_t w, const float *x, const float *mean, const float *scale,
-                  const float *shift, float *restrict y)
+                  const float *shift, float least, float *restrict y)
 {
     for (int64_t i = 0; i < count; i += w)
-        for (int64_t j = 0, m = at_most(w, count - i); j < m; j++)
-            y[i + j] = (x[i + j] - mean[j]) * scale[j] + shift[j];
+        for (int64_t j = 0, m = at_most(w, count - i); j < m; j++) {
+            float value = (x[i + j] - mean[j]) * scale[j] + shift[j];
+            y[i + j] = value < least ? least : value; /* a NaN stays one */
+        }
 }
 
 static void run_grid(const dt_call *call)
 {
     const grid g = grid_of(call->node);
     const float *x = call->in[0], *beta = call->in[2];
-    float *y = call->out[0];
+    float *y = call->out[0], least = ((const dt_norm_form *)call->node->attributes)->relu ? 0 : -INFINITY;
     int64_t w = wide(&g), all = g.samples * g.blocks;
 #pragma omp parallel if (all * g.each * g.c > PARALLEL)
     {
@@ -340,7 +342,7 @@ static void run_grid(const dt_call *call)
         for (int64_t b = 0; b < all; b++) {
             int64_t count, at = block_at(&g, b, &count), s = b / g.blocks;
             apply(count, w, x + at, sample_row(&g, call, s, MEAN), sample_row(&g, call, s, SCALE),
-                  sample_row(&g, call, s, SHIFT), y + at);
+                  sample_row(&g, call, s, SHIFT), least, y + at);
         }
     }
 }

@@ -36,6 +36,7 @@ dt_tensor *dt_batch_norm(dt_tensor *x, dt_tensor *gamma, dt_tensor *beta, dt_bat
 typedef struct dt_norm_form {
     float eps;
     int groups; /* group_norm only */
+    bool relu;  /* group_norm and batch_norm: max(y, 0) in the same pass; set by the planner */
 } dt_norm_form;
 
 extern const dt_op dt_op_layer_norm, dt_op_layer_norm_grad, dt_op_group_norm, dt_op_group_norm_grad,

@@ -245,8 +245,8 @@ static dt_tensor *unary_gradient(const dt_node *node, dt_pw code, dt_tensor *u)
         return dt_mul(u, dt_sign(x));
     case DT_PW_CLAMP:
         return binary(DT_PW_CLAMP_GRAD, x, u, n.p, n.q);
-    case DT_PW_LEAKY_RELU:
-        return binary(DT_PW_LEAKY_RELU_GRAD, x, u, n.p, n.q);
+    case DT_PW_LEAKY_RELU: /* the sign of y is that of x, unless the slope is negative; x need not be kept then */
+        return binary(DT_PW_LEAKY_RELU_GRAD, n.p >= 0 ? y : x, u, n.p, n.q);
     case DT_PW_SIGMOID:
         return binary(DT_PW_SIGMOID_GRAD, y, u, 0, 0);
     case DT_PW_TANH:

@@ -47,7 +47,7 @@ dt_tensor *dt_activate(dt_tensor *x, dt_activation activation);
 
 typedef enum {
     DT_PW_ADD, DT_PW_SUB, DT_PW_MUL, DT_PW_DIV, DT_PW_MAXIMUM, DT_PW_MINIMUM, DT_PW_GREATER, DT_PW_EQUAL,
-    /* (x, dy) or, for sigmoid and tanh, (y, dy): the derivative times dy */
+    /* (x, dy) or, for sigmoid, tanh and leaky relu, (y, dy): the derivative times dy */
     DT_PW_LEAKY_RELU_GRAD, DT_PW_CLAMP_GRAD, DT_PW_SIGMOID_GRAD, DT_PW_TANH_GRAD, DT_PW_GELU_GRAD,
     DT_PW_GELU_TANH_GRAD, DT_PW_QUICK_GELU_GRAD,
     DT_PW_FIRST_UNARY,

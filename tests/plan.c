@@ -1,0 +1,169 @@
+/* Planning: fusion changes nothing but speed, memory is placed without overlap, gradients accumulate, buffers update. */
+#include "eval/model.h"
+#include "kernels/plan.h"
+#include "kernels/planning.h"
+#include "losses/contrastive.h"
+#include "tests/op_check.h"
+
+static const char residual[] =
+    "{\"embed_dim\": 16, \"vision_cfg\": {\"tower\": \"residual\", \"image_size\": 17, \"widths\": [8, 12],"
+    " \"blocks\": [2, 1], \"stem_stride\": 2}, \"text_cfg\": {\"context_length\": 5, \"vocab_size\": 31, \"width\": 12,"
+    " \"heads\": 3, \"layers\": 2}}";
+
+enum { N = 6 };
+
+typedef struct recorded {
+    dt_graph *graph;
+    dt_plan *plan;
+    dt_tensor *images, *tokens, *loss;
+} recorded;
+
+static bool record(recorded *r, dt_model *model, bool accumulate, const dt_plan_options *options)
+{
+    const dt_clip_config *c = &model->config;
+    int64_t size = dt_clip_image_size(c);
+    r->graph = dt_graph_new();
+    dt_scope root = {r->graph, model->params, ""};
+    r->images = dt_input(r->graph, "images", DT_F32, dt_dims(N, size, size, 3));
+    r->tokens = dt_input(r->graph, "tokens", DT_I32, dt_dims(N, c->text.context_length));
+    r->loss = dt_keep(dt_clip_loss(dt_clip_image(root, c, r->images, true), dt_clip_text(root, c, r->tokens),
+                                   dt_clip_logit_scale(root, c)));
+    dt_store_gradients(r->loss, accumulate);
+    r->plan = dt_plan_new(r->graph, dt_cpu(), options);
+    return r->plan != NULL;
+}
+
+static float run(recorded *r)
+{
+    float images[N * 17 * 17 * 3], loss = NAN;
+    int32_t tokens[N * 5];
+    op_random(images, sizeof images / sizeof *images, 11);
+    for (int i = 0; i < N * 5; i++)
+        tokens[i] = i % 5 == 4 ? 30 : (i * 7) % 29;
+    dt_plan_write(r->plan, r->images, images);
+    dt_plan_write(r->plan, r->tokens, tokens);
+    ok(!dt_plan_run(r->plan, 1, 0), "runs");
+    dt_plan_read(r->plan, r->loss, &loss);
+    return loss;
+}
+
+static void stop(recorded *r)
+{
+    dt_plan_free(r->plan);
+    dt_graph_free(r->graph);
+}
+
+static dt_model *model_new(void)
+{
+    dt_error error = {""};
+    json_t *json = dt_json_parse(residual, sizeof residual - 1, "residual", &error);
+    dt_model *model = dt_model_new(json, NULL, 3, &error);
+    ok(model != NULL, "a model with batch norm %s", error.message);
+    json_decref(json);
+    return model;
+}
+
+/* Loss, gradients and running statistics with and without fusion. Sums are taken in another order, so the last digits
+ * may differ: 1e-5 of the largest gradient is a hundred roundings. */
+static void check_fusion(void)
+{
+    dt_model *fused = model_new(), *plain = model_new();
+    recorded a, b;
+    if (ok(record(&a, fused, false, NULL) & record(&b, plain, false, &(dt_plan_options){.no_fusion = true}), "both are planned")) {
+        ok(dt_plan_describe(a.plan).kernels < dt_plan_describe(b.plan).kernels * 9 / 10, "fusion runs fewer kernels: %d of %d",
+           dt_plan_describe(a.plan).kernels, dt_plan_describe(b.plan).kernels);
+        ok(dt_plan_describe(a.plan).planned_bytes <= dt_plan_describe(b.plan).planned_bytes, "in no more memory");
+        float la = run(&a), lb = run(&b);
+        near("loss", &la, &lb, 1, 1e-6);
+        for (int i = 0; i < dt_params_count(fused->params); i++) {
+            const dt_param_info *info = dt_params_info(fused->params, i);
+            const float *x = info->trainable ? dt_params_gradient(fused->params, i) : dt_params_value(fused->params, i);
+            const float *y = info->trainable ? dt_params_gradient(plain->params, i) : dt_params_value(plain->params, i);
+            double most = 1e-3;
+            for (size_t k = 0; k < info->count; k++)
+                most = fmax(most, fabs((double)y[k]));
+            near(info->name, x, y, info->count, 1e-5 * most);
+        }
+    }
+    stop(&a);
+    stop(&b);
+    dt_model_free(fused);
+    dt_model_free(plain);
+}
+
+static void check_accumulation(void)
+{
+    dt_model *model = model_new(), *once = model_new();
+    recorded a, b;
+    if (ok(record(&a, model, true, NULL) & record(&b, once, false, NULL), "both are planned")) {
+        run(&b);
+        run(&a);
+        dt_params_buffers(model->params)[0] = dt_params_buffers(once->params)[0];
+        run(&a);
+        size_t size = dt_params_size(model->params), wrong = 0;
+        const float *twice = dt_params_gradients(model->params), *single = dt_params_gradients(once->params);
+        for (size_t i = 0; i < size; i++)
+            wrong += twice[i] != 2 * single[i];
+        ok(wrong == 0, "gradients of two equal runs add up exactly (%zu of %zu do not)", wrong, size);
+    }
+    stop(&a);
+    stop(&b);
+    dt_model_free(model);
+    dt_model_free(once);
+}
+
+/* Random intervals: none that live together overlap, and the total is close to what lives at once. */
+static void check_placement(void)
+{
+    enum { COUNT = 400, POSITIONS = 100 };
+    static dt_interval intervals[COUNT];
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        for (int i = 0; i < COUNT; i++) {
+            dt_philox block = dt_random_block(seed, 0, 0, (uint64_t)i);
+            int first = (int)(block.v[0] % POSITIONS), length = (int)(block.v[1] % 12);
+            intervals[i] = (dt_interval){.size = 64 * (1 + block.v[2] % 1000), .first = first,
+                                         .last = first + length < POSITIONS ? first + length : POSITIONS - 1};
+        }
+        size_t live = 0, total = dt_place(intervals, COUNT, POSITIONS, &live);
+        int overlaps = 0;
+        for (int i = 0; i < COUNT; i++)
+            for (int k = 0; k < i; k++) {
+                const dt_interval *a = &intervals[i], *b = &intervals[k];
+                overlaps += a->first <= b->last && b->first <= a->last && a->offset < b->offset + b->size &&
+                            b->offset < a->offset + a->size;
+            }
+        ok(overlaps == 0 && total >= live, "400 intervals, no overlap (%d)", overlaps);
+        ok((double)total <= 1.3 * (double)live, "within 1.3 of what lives at once (%.3f)", (double)total / (double)live);
+    }
+}
+
+/* What no result needs is not run, and what cannot be is refused with a reason. */
+static void check_pruning(void)
+{
+    dt_graph *g = dt_graph_new();
+    dt_tensor *x = dt_input(g, "x", DT_F32, dt_dims(3, 4)), *y = dt_keep(dt_exp(x));
+    dt_sum(dt_log(x), DT_ALL, false);
+    dt_plan *plan = dt_plan_new(g, dt_cpu(), NULL);
+    ok(plan && dt_plan_describe(plan).kernels == 1, "only what is kept runs");
+    float in[12] = {0}, out[12] = {0};
+    ok(dt_plan_write(plan, x, in) && !dt_plan_run(plan, 1, 0) && dt_plan_read(plan, y, out) && out[11] == 1, "and is right");
+    ok(!dt_plan_write(plan, y, in), "a result cannot be written");
+    dt_plan_free(plan);
+    dt_graph_free(g);
+    g = dt_graph_new();
+    dt_params *params = dt_params_new();
+    dt_keep(dt_exp(dt_param((dt_scope){g, params, "tower"}, "w", dt_dims(2), dt_zeros)));
+    ok(!dt_plan_new(g, dt_cpu(), NULL) && strstr(dt_graph_error(g), "not allocated"), "parameters must be allocated first: %s",
+       dt_graph_error(g));
+    dt_graph_free(g);
+    dt_params_free(params);
+}
+
+int main(void)
+{
+    check_fusion();
+    check_accumulation();
+    check_placement();
+    check_pruning();
+    return done();
+}

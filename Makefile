@@ -35,8 +35,12 @@ TESTS   ?= $(wildcard tests/*.c)
 PROGRAMS = $(TESTS:%.c=$(BUILD)/%)
 SCRIPTS  = $(wildcard tests/*.t)
 
-all: $(BUILD)/duet
+all: needs $(BUILD)/duet
 	@ln -sf $(BUILD)/duet duet
+
+# A clear word instead of a screen of errors where a library is missing.
+needs:
+	@experiments/packages.sh check build
 
 $(BUILD)/duet: $(BUILD)/experiments/duet.o $(BUILD)/libduet.a
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
@@ -73,12 +77,33 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
 	@mkdir -p $(@D)
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) $< $(BUILD)/libduet.a -o $@ $(LIBS)
 
+# Under the thread sanitizer only what has threads of its own runs: GNU's OpenMP is not built for it, and everything that
+# computes through it would be reported.
+ifeq ($(SANITIZE),thread)
+TESTS   := tests/loader.c tests/pairs.c tests/tokenizer.c
+SCRIPTS  =
+PROGRAMS = $(TESTS:%.c=$(BUILD)/%)
+endif
+
+# Spinning is ruinous for OpenMP where cores are shared; the program sets this for itself (experiments/duet.c).
+test: export GOMP_SPINCOUNT ?= 3000
+test: export ASAN_OPTIONS ?= detect_stack_use_after_return=1
 test: all $(PROGRAMS)
 	BUILD=$(BUILD) prove $(PROGRAMS) $(SCRIPTS)
+
+# Installing and building in one go: the second make sees the libraries that the first one installed.
+check:
+	@experiments/packages.sh install test
+	@$(MAKE) --no-print-directory -j2 test
+
+demo:
+	@experiments/packages.sh install demo
+	@$(MAKE) --no-print-directory -j2 all
+	@experiments/emoji.sh
 
 clean:
 	rm -rf build duet
 
-.PHONY: all test check demo clean
+.PHONY: all needs test check demo clean
 .SECONDARY:
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

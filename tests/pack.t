@@ -1,30 +1,11 @@
 #!/bin/sh
 # duet pack on the command line: what it packs, prints, leaves out, and never breaks.
-duet="${BUILD:-build/release}/duet"
-case $duet in /*) ;; *) duet=$PWD/$duet ;; esac
-work=$(mktemp -d "${TMPDIR:-/tmp}/duet-pack-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-n=0
+. tests/cli.sh
 
-report() { # NAME STATUS-OF-A-TEST
-    n=$((n + 1))
-    if [ "$2" -eq 0 ]; then
-        echo "ok $n - $1"
-    else
-        echo "not ok $n - $1"
-        sed 's/^/# /' said
-    fi
-}
-
-# check NAME STATUS PATTERN WORDS...: runs duet pack; PATTERN (a grep one) is sought in all that it prints.
-check() {
+check() { # NAME STATUS PATTERN WORDS...: run, of duet pack
     name=$1 want=$2 pattern=$3
     shift 3
-    "$duet" pack "$@" >said 2>&1
-    got=$?
-    [ "$got" -eq "$want" ] && grep -q -e "$pattern" said
-    report "$name" $?
+    run "$name" "$want" "$pattern" pack "$@"
 }
 
 # CIFAR-10 records, one of each of three labels: the pictures from which all others here are made.
@@ -135,4 +116,4 @@ else
     n=$((n + 1))
     echo "ok $n - a file that may not grow # SKIP ulimit -f cannot be set here"
 fi
-echo "1..$n"
+finish

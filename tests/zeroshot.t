@@ -1,31 +1,6 @@
 #!/bin/sh
 # duet zeroshot and duet embed on the command line: ten colours with names are packed, learnt, and told apart.
-duet="${BUILD:-build/release}/duet"
-case $duet in /*) ;; *) duet=$PWD/$duet ;; esac
-work=$(mktemp -d "${TMPDIR:-/tmp}/duet-zeroshot-XXXXXX") || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-n=0
-
-report() { # NAME STATUS-OF-A-TEST
-    n=$((n + 1))
-    if [ "$2" -eq 0 ]; then
-        echo "ok $n - $1"
-    else
-        echo "not ok $n - $1"
-        sed 's/^/# /' said
-    fi
-}
-
-# check NAME STATUS PATTERN WORDS...: runs duet; PATTERN (a grep one) is sought in all that it prints.
-check() {
-    name=$1 want=$2 pattern=$3
-    shift 3
-    "$duet" "$@" >said 2>&1
-    got=$?
-    [ "$got" -eq "$want" ] && grep -q -e "$pattern" said
-    report "$name" $?
-}
+. tests/cli.sh
 
 plane() { # 1024 bytes of one value
     head -c 1024 /dev/zero | tr '\0' "\\$(printf %03o "$1")"
@@ -50,18 +25,18 @@ END
 "$duet" pretrain config.json --out run >said 2>&1
 report "a run to evaluate" $?
 
-check "names all that it learnt" 0 '^top-1 accuracy  *100.00 %  *10  *10.00 %  among 10 classes$' \
+run "names all that it learnt" 0 '^top-1 accuracy  *100.00 %  *10  *10.00 %  among 10 classes$' \
     zeroshot --weights run ten.lmdb
-check "top-5 and its chance" 0 '^top-5 accuracy  *100.00 %  *10  *50.00 %' zeroshot -w run ten.lmdb
-check "captions and images find each other" 0 '^text to image R@1  *100.00 %  *10  *10.00 %  among 10$' \
+run "top-5 and its chance" 0 '^top-5 accuracy  *100.00 %  *10  *50.00 %' zeroshot -w run ten.lmdb
+run "captions and images find each other" 0 '^text to image R@1  *100.00 %  *10  *10.00 %  among 10$' \
     zeroshot -w run ten.lmdb --retrieval
-check "ranks" 0 '^image to text, median rank  *1\.0  *10  ' zeroshot -w run ten.lmdb --retrieval
-check "more candidates" 0 'top-1 accuracy .*  10  *8.33 %  among 12 classes' \
+run "ranks" 0 '^image to text, median rank  *1\.0  *10  ' zeroshot -w run ten.lmdb --retrieval
+run "more candidates" 0 'top-1 accuracy .*  10  *8.33 %  among 12 classes' \
     zeroshot -w run ten.lmdb --classes \
     "truck,zebra,frog,cat,deer,dog,ship,horse,airplane,automobile,bird,tent"
-check "templates" 0 'top-1 accuracy' zeroshot -w run ten.lmdb -t "a photo of a {}." -t "{}"
+run "templates" 0 'top-1 accuracy' zeroshot -w run ten.lmdb -t "a photo of a {}." -t "{}"
 printf 'a photo of a {}.\n\na {} in colour\n' >templates.txt
-check "templates of a file" 0 'top-1 accuracy' zeroshot -w run ten.lmdb --templates templates.txt
+run "templates of a file" 0 'top-1 accuracy' zeroshot -w run ten.lmdb --templates templates.txt
 {
     printf '{"classes": ['
     comma=
@@ -72,22 +47,22 @@ check "templates of a file" 0 'top-1 accuracy' zeroshot -w run ten.lmdb --templa
     done
     printf ']}\n'
 } >classes.json
-check "attributes of whole prompts" 0 '^kind accuracy  *100.00 %  *10  *50.00 %  of the predicted class, 2 values$' \
+run "attributes of whole prompts" 0 '^kind accuracy  *100.00 %  *10  *50.00 %  of the predicted class, 2 values$' \
     zeroshot -w run ten.lmdb --classes classes.json
 
 mkdir -p folder/cat folder/dog
 "$duet" pack --show 3 --jpeg folder/cat/1.jpg ten.lmdb >said 2>&1
 "$duet" pack --show 5 --jpeg folder/dog/1.jpg ten.lmdb >said 2>&1
-check "a folder of class folders" 0 '^top-1 accuracy  *100.00 %  *2  *50.00 %' zeroshot -w run folder
-check "a folder among more names" 0 'among 3 classes' zeroshot -w run folder --classes ship,dog,cat
+run "a folder of class folders" 0 '^top-1 accuracy  *100.00 %  *2  *50.00 %' zeroshot -w run folder
+run "a folder among more names" 0 'among 3 classes' zeroshot -w run folder --classes ship,dog,cat
 
-check "finds an image for a text" 0 '^   1 .* \* a photo of a ship. (image 8)$' \
+run "finds an image for a text" 0 '^   1 .* \* a photo of a ship. (image 8)$' \
     zeroshot -w run ten.lmdb \
     -q "a photo of a ship." --top 2
 printf 'a photo of a dog.\n\nanything else\n' >queries.txt
-check "writes for the report" 0 '"anything else"' \
+run "writes for the report" 0 '"anything else"' \
     zeroshot -w run ten.lmdb --queries queries.txt --retrieval --name colours --out evaluation.json
-check "and again, as JSON" 0 '"key": "top1"' \
+run "and again, as JSON" 0 '"key": "top1"' \
     zeroshot -w run ten.lmdb --name colours --out evaluation.json --json
 cp evaluation.json said
 [ "$(grep -c '"name": "colours: top-1 accuracy"' said)" -eq 1 ] &&
@@ -100,24 +75,24 @@ report "one file with all of it, ranks left out" $?
     cmp a.json b.json >>said 2>&1
 report "threads and batches change no figure" $?
 
-check "embeds" 0 '^e.safetensors: 10 images, 10 texts, width 32$' embed -w run ten.lmdb --out e.safetensors
+run "embeds" 0 '^e.safetensors: 10 images, 10 texts, width 32$' embed -w run ten.lmdb --out e.safetensors
 head -c 600 e.safetensors | tr -d '\0' >said
 grep -q '"image_embeddings"' said && grep -q '"text_embeddings"' said && grep -q '"labels"' said &&
     grep -q '"caption_image"' said
 report "with everything in it" $?
 printf 'one\ntwo\nthree\n' >texts.txt
-check "embeds texts alone" 0 '^t.npy: 0 images, 3 texts, width 32$' embed -w run --texts texts.txt --out t.npy
+run "embeds texts alone" 0 '^t.npy: 0 images, 3 texts, width 32$' embed -w run --texts texts.txt --out t.npy
 [ "$(wc -c <t.npy)" -eq $((128 + 3 * 32 * 4)) ] && head -c 128 t.npy | grep -a -q "'shape': (3, 32)"
 report "as one matrix" $?
-check "embeds texts from a pipe" 0 '1 texts' embed -w run --texts - --out t.safetensors <<END
+run "embeds texts from a pipe" 0 '1 texts' embed -w run --texts - --out t.safetensors <<END
 a line
 END
-check "embeds a folder without captions" 0 '^f.safetensors: 2 images, 0 texts' embed -w run folder --out f.safetensors
-check "images as .npy" 0 '^i.npy: 10 images, 0 texts' embed -w run ten.lmdb --images --out i.npy
+run "embeds a folder without captions" 0 '^f.safetensors: 2 images, 0 texts' embed -w run folder --out f.safetensors
+run "images as .npy" 0 '^i.npy: 10 images, 0 texts' embed -w run ten.lmdb --images --out i.npy
 
 # What is wrong is said in one line, and no file is left half-written.
 refused() { # NAME STATUS PATTERN WORDS...
-    check "$@"
+    run "$@"
     [ "$(wc -l <said)" -eq 1 ]
     report "$1: in one line" $?
 }
@@ -156,4 +131,4 @@ refused "a place that cannot be written" 1 '^duet embed: ' embed -w run --texts 
 [ -e x.npy ]
 [ $? -eq 1 ]
 report "a failure leaves no file" $?
-echo "1..$n"
+finish

@@ -1,0 +1,67 @@
+#!/bin/sh
+# A run that is killed at any moment and started again ends with the very bits of one that was not.
+. tests/cli.sh
+
+mkdir photos
+cp "$root"/tests/golden/image/rgb_*.jpg "$root"/tests/golden/image/gray*.jpg photos/
+i=0
+for file in photos/*.jpg; do
+    i=$((i + 1))
+    printf '%s,picture number %d of a set\n' "$file" $i
+done | sed '1i path,caption' >table.csv
+run "packs" 0 "pairs" pack -o pairs.lmdb table.csv
+cat >tiny.json <<'END'
+{"model": {"embed_dim": 16,
+           "vision_cfg": {"tower": "residual", "image_size": 32, "widths": [8, 16], "blocks": [1, 1], "stem_stride": 2},
+           "text_cfg": {"context_length": 12, "width": 16, "heads": 2, "layers": 1}},
+ "tokenizer": {"merges": 20}, "data": {"train": "pairs.lmdb", "threads": 1},
+ "augment": {"mode": "random_resized_crop"}, "batch_size": 4, "steps": 400, "checkpoint": {"every": 7, "keep": 2},
+ "evaluate": {"every": 150, "sets": [{"name": "again", "data": "pairs.lmdb", "retrieval": true, "every_time": true}]}}
+END
+run "an uninterrupted run ends" 0 "done: whole/model.safetensors" pretrain tiny.json --out whole
+
+kills=0
+for try in 1 2 3 4 5 6 7 8 9 10 11 12; do
+    "$duet" pretrain tiny.json --out killed >said 2>&1 &
+    child=$!
+    # 20 to 170 ms, another moment each time: before, between and while checkpoints are written
+    sleep "0.$(printf %03d $((20 + try * 131 % 150)))"
+    kill -9 $child 2>/dev/null && kills=$((kills + 1))
+    wait $child 2>/dev/null
+done
+[ $kills -ge 3 ]
+report "it was killed $kills times" $?
+run "the killed run ends" 0 "done: killed/model.safetensors" pretrain tiny.json --out killed
+cmp whole/model.safetensors killed/model.safetensors >said 2>&1
+report "with the same parameters, bit for bit" $?
+ls killed/checkpoints | grep -c safetensors >said
+[ "$(cat said)" -le 2 ]
+report "old checkpoints are gone" $?
+grep -o '"step": [0-9]*, "loss": [^,]*' whole/log.jsonl >whole.steps
+grep -o '"step": [0-9]*, "loss": [^,]*' killed/log.jsonl >killed.steps
+diff whole.steps killed.steps >said
+report "and the log has every step once, with the same losses" $?
+
+"$duet" pretrain tiny.json --out stopped >said 2>&1 &
+child=$!
+sleep 0.25
+kill -INT $child
+wait $child
+status=$?
+if [ $status -eq 0 ]; then
+    skip "SIGINT stops politely" "the run was over before the signal"
+else
+    [ $status -eq 130 ] && grep -q 'the same command goes on from there' said
+    report "SIGINT stops politely, with status 130" $?
+fi
+run "and it goes on" 0 "done: stopped/model.safetensors" pretrain tiny.json --out stopped
+cmp whole/model.safetensors stopped/model.safetensors >said 2>&1
+report "to the same bits" $?
+
+run "a finished run says so and keeps its parameters" 0 "done: whole" pretrain tiny.json --out whole
+cmp whole/model.safetensors killed/model.safetensors >said 2>&1
+report "they are the same still" $?
+run "another configuration does not go into an old run" 1 "was made with another configuration (optimizer.lr differs)" \
+    pretrain tiny.json --out whole --set optimizer.lr=0.5
+run "unless it is to begin anew" 0 "done: whole" pretrain tiny.json --out whole --restart --set seed=2 --set steps=5
+finish

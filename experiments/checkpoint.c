@@ -124,14 +124,13 @@ static bool restore(dt_safetensors *file, dt_model *model, dt_optimizer *optimiz
     return true;
 }
 
-bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optimizer, dt_run_state *state, bool *found,
+bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optimizer, dt_run_state *state,
                            dt_error *error)
 {
     char path[PATH];
     uint64_t step;
-    *found = dt_run_checkpoint(run, path, sizeof path, &step);
-    if (!*found)
-        return true;
+    if (!dt_run_checkpoint(run, path, sizeof path, &step))
+        return dt_fail(error, "%s/checkpoints: no checkpoint is there", run);
     dt_safetensors *file = dt_safetensors_open(path, error);
     bool good = file && restore(file, model, optimizer, state, error);
     dt_safetensors_close(file);

@@ -18,8 +18,8 @@ typedef struct dt_run_state {
 bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *optimizer, const dt_run_state *state,
                         int keep, dt_error *error);
 
-/* Restores from the newest checkpoint. *found is false, and nothing changes, where there is none. */
-bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optimizer, dt_run_state *state, bool *found,
+/* Restores from the newest checkpoint, which must be there. */
+bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optimizer, dt_run_state *state,
                            dt_error *error);
 
 /* Removes all checkpoints. */

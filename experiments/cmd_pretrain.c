@@ -69,28 +69,32 @@ static bool difference(const json_t *a, const json_t *b, char *path, size_t size
     return false;
 }
 
-/* Writes config.json, or finds that the run goes on with the same. */
-static bool settle_config(run *r, bool restart, dt_error *error)
+/* Whether the run in the folder, if there is one, has this configuration. */
+static bool check_config(const run *r, dt_error *error)
 {
     char path[PATH], where[256] = "";
-    in_run(r, "config.json", path);
-    if (!dt_make_directories(r->folder, error))
-        return false;
-    if (!restart && dt_file_exists(path)) {
-        json_t *old = dt_json_load(path, error);
-        json_object_del(old, "versions");
-        bool differs = old && difference(old, r->config.json, where, sizeof where);
-        bool good = old && !differs;
-        if (differs)
-            dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another "
-                           "--out, or begin anew with --restart", r->folder, where);
-        json_decref(old);
-        return good;
-    }
+    if (!dt_file_exists(in_run(r, "config.json", path)))
+        return true;
+    json_t *old = dt_json_load(path, error);
+    json_object_del(old, "versions");
+    bool differs = old && difference(old, r->config.json, where, sizeof where);
+    bool good = old && !differs;
+    if (differs)
+        dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another --out, or "
+                       "begin anew with --restart", r->folder, where);
+    json_decref(old);
+    return good;
+}
+
+/* The first writing: everything that could be wrong has been looked at. */
+static bool start_folder(const run *r, dt_error *error)
+{
+    char path[PATH];
     json_t *whole = json_copy(r->config.json);
-    bool good = whole && json_object_set_new(whole, "versions", dt_versions()) == 0;
-    good = good ? dt_checkpoint_clear(r->folder, error) && dt_json_write(path, whole, error)
-                : dt_fail(error, "out of memory");
+    bool good = (whole && json_object_set_new(whole, "versions", dt_versions()) == 0) || dt_fail(error, "out of memory");
+    good = good && dt_make_directories(r->folder, error) && dt_checkpoint_clear(r->folder, error) &&
+           dt_tokenizer_save(r->model->tokenizer, in_run(r, "tokenizer.json", path), error) &&
+           dt_json_write(in_run(r, "config.json", path), whole, error);
     json_decref(whole);
     return good;
 }
@@ -139,20 +143,15 @@ static dt_tokenizer *learn_tokenizer(const run *r, dt_error *error)
     return tokenizer;
 }
 
-/* The run's own tokenizer.json if it is there, else the one that the configuration asks for, kept with the run. */
-static dt_tokenizer *get_tokenizer(const run *r, dt_error *error)
+/* That of the run where it goes on, else the one that the configuration asks for. */
+static dt_tokenizer *get_tokenizer(const run *r, bool resumes, dt_error *error)
 {
     char path[PATH];
-    if (dt_file_exists(in_run(r, "tokenizer.json", path)) && r->state.step > 0)
-        return dt_tokenizer_load(path, error);
-    dt_tokenizer *tokenizer = json_is_string(r->config.tokenizer)
-                                  ? dt_tokenizer_load(json_string_value(r->config.tokenizer), error)
-                                  : learn_tokenizer(r, error);
-    if (tokenizer && !dt_tokenizer_save(tokenizer, path, error)) {
-        dt_tokenizer_free(tokenizer);
-        return NULL;
-    }
-    return tokenizer;
+    if (resumes)
+        return dt_tokenizer_load(in_run(r, "tokenizer.json", path), error);
+    if (json_is_string(r->config.tokenizer))
+        return dt_tokenizer_load(json_string_value(r->config.tokenizer), error);
+    return learn_tokenizer(r, error);
 }
 
 static bool open_loader(run *r, dt_error *error)
@@ -178,17 +177,10 @@ static bool open_log(run *r, bool resumed, bool quiet, dt_error *error)
     return (r->log = dt_log_open(&o, error)) != NULL;
 }
 
-static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
+static bool prepare_training(run *r, bool resumes, dt_error *error)
 {
     const dt_train_config *c = &r->config;
-    uint64_t step = 0;
-    char path[PATH];
-    bool found = false;
-    if (!settle_config(r, restart, error) || !open_pairs(r, error))
-        return false;
-    if (dt_run_checkpoint(r->folder, path, sizeof path, &step))
-        r->state.step = step;
-    dt_tokenizer *tokenizer = get_tokenizer(r, error);
+    dt_tokenizer *tokenizer = get_tokenizer(r, resumes, error);
     if (!tokenizer || !(r->model = dt_model_new(c->model, tokenizer, (uint64_t)c->seed, error)))
         return false;
     dt_trainer_options o = {.batch_size = c->batch_size, .chunk_size = c->chunk_size, .loss = c->loss,
@@ -196,11 +188,21 @@ static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
                             .seed = (uint64_t)c->seed};
     r->state = (dt_run_state){.total_steps = c->steps, .settled = c->minutes <= 0};
     r->trainer = dt_trainer_new(r->model, dt_cpu(), &o, error);
-    if (!r->trainer ||
-        !dt_checkpoint_restore(r->folder, r->model, dt_trainer_optimizer(r->trainer), &r->state, &found, error))
+    return r->trainer && (!resumes || dt_checkpoint_restore(r->folder, r->model, dt_trainer_optimizer(r->trainer),
+                                                            &r->state, error));
+}
+
+static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
+{
+    uint64_t step;
+    char path[PATH];
+    if ((!restart && !check_config(r, error)) || !open_pairs(r, error))
         return false;
-    r->evaluation = dt_evaluation_new(r->model, c->evaluate, r->folder, error);
-    return r->evaluation && open_loader(r, error) && open_log(r, found, quiet, error);
+    bool resumes = !restart && dt_run_checkpoint(r->folder, path, sizeof path, &step);
+    if (!prepare_training(r, resumes, error) || !open_loader(r, error) ||
+        !(r->evaluation = dt_evaluation_new(r->model, r->config.evaluate, r->folder, error)))
+        return false;
+    return (resumes || start_folder(r, error)) && open_log(r, resumes, quiet, error);
 }
 
 static void close_run(run *r)

@@ -1,0 +1,132 @@
+#!/bin/sh
+# Bad input on the command line: one clear line that names the file, the place and what was expected, status 1 (2 for wrong
+# usage), and nothing that existed lost. (tests/pack.t does the same for packing.)
+. tests/cli.sh
+
+one_line() { # NAME: the last command said exactly one line
+    [ "$(wc -l <said)" -eq 1 ]
+    report "$1: in one line" $?
+}
+
+refuse() { # NAME PATTERN WORDS...: status 1, one line
+    name=$1 pattern=$2
+    shift 2
+    run "$name" 1 "$pattern" "$@"
+    one_line "$name"
+}
+
+mkdir -p photos/cat photos/dog
+for file in rgb_444 rgb_422 rgb_420_odd gray; do
+    cp "$root/tests/golden/image/$file.jpg" photos/cat/
+    cp "$root/tests/golden/image/$file.jpg" photos/dog/
+done
+run "packs" 0 "8 pairs" pack -o pairs.lmdb photos
+cat >tiny.json <<'END'
+{"model": {"embed_dim": 16,
+           "vision_cfg": {"image_size": 16, "width": 16, "layers": 1, "patch_size": 8, "head_width": 8},
+           "text_cfg": {"context_length": 12, "width": 16, "heads": 2, "layers": 1}},
+ "tokenizer": {"merges": 10}, "data": {"train": "pairs.lmdb", "threads": 0}, "batch_size": 4, "steps": 4,
+ "checkpoint": {"every": 2, "keep": 2}}
+END
+run "trains" 0 "done: run/model.safetensors" pretrain tiny.json --out run
+
+# ---- Configurations ----
+refuse "a configuration that is not there" "none.json" pretrain none.json
+printf '{"model": ' >half.json
+refuse "half a configuration" "half.json:1" pretrain half.json
+printf '[1]' >list.json
+refuse "a configuration that is a list" "list.json: expected an object" pretrain list.json
+refuse "an unknown key" "batchsize.*did you mean.*batch_size" pretrain tiny.json --out x --set batchsize=4
+refuse "an unknown key within" "optimizer.*lrr" pretrain tiny.json --out x --set optimizer.lrr=1
+refuse "a wrong type" "steps: expected an integer, found a string" pretrain tiny.json --out x --set steps=many
+refuse "a number out of range" "batch_size" pretrain tiny.json --out x --set batch_size=0
+refuse "a model that is none" "no model preset is called 'ViT-Z'" pretrain tiny.json --out x --set model=ViT-Z
+refuse "heads that do not fit" "width 16 is not a multiple of its 3 heads" pretrain tiny.json --out x --set model.text_cfg.heads=3
+refuse "a batch larger than the data" "batch_size is 64, but there are only 8 pairs" pretrain tiny.json --out x --set batch_size=64
+refuse "chunks that do not divide" "not a multiple of chunk_size" pretrain tiny.json --out x --set chunk_size=3
+refuse "data that is not there" "no.lmdb" pretrain tiny.json --out x --set data.train=no.lmdb
+refuse "the sigmoid loss without a bias" "init_logit_bias" pretrain tiny.json --out x --set loss=sigmoid
+refuse "an evaluation of what is not there" "evaluate.sets.*gone.lmdb" pretrain tiny.json --out x \
+    --set 'evaluate.sets=[{"data": "gone.lmdb"}]'
+run "an unknown option is wrong usage" 2 "unknown option.*--stepz" pretrain tiny.json --stepz 4
+run "no configuration is wrong usage" 2 "duet pretrain" pretrain
+run "an unknown command is wrong usage" 2 "did you mean pretrain" pretrian
+
+# ---- Stores ----
+head -c 5000 pairs.lmdb >cut.lmdb
+refuse "a truncated store" "cut.lmdb" pretrain tiny.json --out x --set data.train=cut.lmdb
+cp tiny.json foreign.lmdb
+refuse "a foreign file as a store" "foreign.lmdb.*not an LMDB file" pretrain tiny.json --out x --set data.train=foreign.lmdb
+
+# ---- Weights ----
+refuse "weights that are not there" "nowhere" zeroshot -w nowhere pairs.lmdb
+head -c 3000 run/model.safetensors >cut.safetensors
+refuse "truncated weights" "cut.safetensors" zeroshot -w cut.safetensors pairs.lmdb
+cp tiny.json foreign.safetensors
+refuse "a foreign file as weights" "foreign.safetensors" zeroshot -w foreign.safetensors pairs.lmdb
+cp "$root/tests/golden/ops/linear_0.safetensors" tensors.safetensors
+refuse "tensors that are no model" "Duet did not write it" zeroshot -w tensors.safetensors pairs.lmdb
+mkdir empty
+refuse "a folder that is no run" "is it the folder of a run" zeroshot -w empty pairs.lmdb
+
+# A checkpoint of another shape: the run's description says width 16, the tensors are of width 24.
+run "trains wider" 0 "done: wide" pretrain tiny.json --out wide --set model.text_cfg.width=24
+rm run/checkpoints/*
+cp wide/checkpoints/step-00000002.safetensors run/checkpoints/
+cp run/model.safetensors before
+refuse "a checkpoint of another shape" "tensors differ.*is \[.*expected \[" pretrain tiny.json --out run
+cmp run/model.safetensors before >said 2>&1
+report "and the parameters that were there are there still" $?
+
+# ---- Captions and queries ----
+printf 'path,caption\nphotos/cat/gray.jpg,good\nphotos/dog/gray.jpg,b\377d\n' >bad.csv
+run "a caption that is not UTF-8 is listed" 0 "UTF-8" pack -o listed.lmdb bad.csv
+run "or stops the run" 1 "UTF-8" pack --strict -o strict.lmdb bad.csv
+[ ! -e strict.lmdb ]
+report "which leaves no store" $?
+refuse "a query that is not UTF-8" "UTF-8" zeroshot -w wide pairs.lmdb --query "$(printf 'b\377d')"
+refuse "a template without its place" "{}" zeroshot -w wide pairs.lmdb --template "a photo"
+
+# ---- Pictures ----
+mkdir -p broken/cat
+head -c 900 photos/cat/rgb_444.jpg >broken/cat/cut.jpg
+: >broken/cat/empty.jpg
+echo "not a picture" >broken/cat/text.jpg
+cp photos/cat/gray.jpg broken/cat/good.jpg
+# The frame header FFC0 holds height and width after its length and precision: 60,000 by 60,000, and 0 by 0.
+offset=$(LC_ALL=C grep -obUaP '\xff\xc0' photos/cat/rgb_444.jpg | head -n 1 | cut -d: -f1)
+for size in '\352\140\352\140 bomb' '\000\000\000\000 nothing'; do
+    target=broken/cat/${size#* }.jpg
+    cp photos/cat/rgb_444.jpg "$target"
+    printf "${size% *}" | dd of="$target" bs=1 seek=$((offset + 5)) conv=notrunc 2>/dev/null
+done
+run "broken pictures are listed and left out" 0 "1 pairs.* 5 left out" pack -o broken.lmdb broken
+for name in cut empty text bomb nothing; do
+    grep -q "$name.jpg" said
+    report "$name.jpg is named" $?
+done
+run "or stop the run" 1 "jpg" pack --strict -o none.lmdb broken
+[ ! -e none.lmdb ]
+report "which leaves no store" $?
+
+# ---- A full disk ----
+if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=1m tmpfs small 2>/dev/null; then
+    trap 'umount "$work/small"; rm -rf "$work"' EXIT
+    run "trains on a small disk" 0 "done" pretrain tiny.json --out small/run
+    head -c 2000000 /dev/zero >small/filler 2>/dev/null
+    run "a full disk while checkpointing" 1 "small/.*: No space left on device" pretrain tiny.json --out small/run \
+        --set steps=400 --restart
+    find small/run -name '*tmp*' >said
+    [ ! -s said ]
+    report "leaves no half-written file" $?
+    run "nor does a new run" 1 "small/.*: No space left on device" pretrain tiny.json --out small/other
+    rm small/filler
+    run "with room again it goes on" 0 "done" pretrain tiny.json --out small/run --set steps=400 --restart
+else
+    skip "a full disk while checkpointing" "a small file system cannot be mounted here"
+fi
+
+# ---- A mistake does not stand in the way of the next try ----
+run "after a mistake" 1 "no.lmdb" pretrain tiny.json --out again --set data.train=no.lmdb
+run "the right command works" 0 "done" pretrain tiny.json --out again
+finish

@@ -35,7 +35,7 @@ static dt_tensor *transpose(dt_tensor **x, const void *c)
 
 static double transpose_element(const op_run *r, size_t i)
 {
-    int64_t k[DT_MAX_RANK], source[DT_MAX_RANK];
+    int64_t k[DT_MAX_RANK], source[DT_MAX_RANK] = {0};
     at(&r->result->shape, i, k);
     source[2] = k[0], source[0] = k[1], source[1] = k[2];
     return r->value[0][flat(&r->c->shape[0], source)];

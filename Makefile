@@ -11,9 +11,9 @@ WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 CFLAGS  ?= -O3 -g
 ARCH    ?= native
 DUET_CFLAGS = -std=gnu11 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP $(WARN)
-PACKAGES = jansson lmdb libturbojpeg libpng harfbuzz libutf8proc libpcre2-8 zlib
+PACKAGES = jansson lmdb libjpeg libpng harfbuzz libutf8proc libpcre2-8 zlib
 DUET_CFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-LIBS     = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -ljpeg -lm -lpthread
+LIBS     = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lm -lpthread
 
 BUILD = build/release
 ifeq ($(SANITIZE),1)
@@ -49,7 +49,7 @@ $(BUILD)/libduet.a: $(OBJECTS)
 	@rm -f $@
 	@echo "  AR  $@"; ar rcs $@ $^
 
-$(BUILD)/%.o: %.c Makefile
+$(BUILD)/%.o: %.c Makefile | needs
 	@mkdir -p $(@D)
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 

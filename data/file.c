@@ -1,6 +1,7 @@
 #define _GNU_SOURCE /* asprintf */
 #include "data/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -205,6 +206,29 @@ bool dt_file_write(const char *path, const void *data, size_t size, dt_error *er
         return false;
     dt_writer_write(writer, data, size);
     return dt_writer_commit(writer, error);
+}
+
+/* "NAME.PROCESS-ATTEMPT.tmp", as open_temporary makes them. */
+static bool is_temporary(const char *name)
+{
+    const char *dash = strrchr(name, '-');
+    long attempt;
+    int end = 0;
+    if (!dash || sscanf(dash, "-%3ld.tmp%n", &attempt, &end) != 1 || !end || dash[end])
+        return false;
+    while (dash > name && dash[-1] >= '0' && dash[-1] <= '9')
+        dash--;
+    return dash > name + 1 && dash[-1] == '.' && *dash != '-';
+}
+
+void dt_remove_temporaries(const char *path)
+{
+    DIR *directory = opendir(path);
+    for (struct dirent *entry; directory && (entry = readdir(directory));)
+        if (is_temporary(entry->d_name))
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    if (directory)
+        closedir(directory);
 }
 
 bool dt_make_directories(const char *path, dt_error *error)

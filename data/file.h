@@ -36,6 +36,9 @@ void dt_writer_abort(dt_writer *writer);                   /* removes the tempor
 /* One buffer, written atomically. */
 bool dt_file_write(const char *path, const void *data, size_t size, dt_error *error);
 
+/* Removes from a directory what writers that were killed have left there. Only for a directory in which nobody writes now. */
+void dt_remove_temporaries(const char *directory);
+
 /* Makes a directory and its parents; one that exists is good. */
 bool dt_make_directories(const char *path, dt_error *error);
 

@@ -233,6 +233,18 @@ static void print_summary(const struct settings *s, const dt_pack_summary *summa
            (double)summary->jpeg_bytes / 1e6, seconds, (unsigned long long)summary->skipped);
 }
 
+/* The folder that a file is to lie in. */
+static bool make_folder_of(const char *path, dt_error *error)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    char *folder = slash > path ? strndup(path, (size_t)(slash - path)) : NULL;
+    if (slash > path && !folder)
+        return dt_fail(error, "out of memory");
+    bool good = !folder || dt_make_directories(folder, error);
+    free(folder);
+    return good;
+}
+
 static int pack(const struct settings *s, const char *const *sources, size_t count)
 {
     dt_error error;
@@ -261,7 +273,9 @@ static int pack(const struct settings *s, const char *const *sources, size_t cou
         .progress = on_progress,
         .context = &view,
     };
-    good = good && write_classes(s, source, &error) && dt_pack(source, s->out, sources, count, &options, &summary, &error);
+    good = good && make_folder_of(s->out, &error) && make_folder_of(s->classes_out, &error) &&
+           write_classes(s, source, &error) &&
+           dt_pack(source, s->out, sources, count, &options, &summary, &error);
     clear_line(&view);
     if (source)
         source->close(source);

@@ -13,10 +13,13 @@
 #include "experiments/trainer.h"
 #include "experiments/version.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -32,9 +35,12 @@ typedef struct run {
     dt_logger *log;
     dt_run_state state;
     dt_evaluation *evaluation;
-    int signals;         /* a descriptor that tells of SIGINT and SIGTERM */
+    sigset_t stopping;   /* SIGINT and SIGTERM */
+    int signals;         /* a descriptor that tells of them */
+    int lock;            /* one of the folder: a second process keeps out, and what killed ones left is swept */
     double started;      /* when this process began to train, less the seconds of earlier ones */
-    double timed;        /* when step TIMED_FROM was done */
+    uint64_t first;      /* steps that were done then */
+    double timed;        /* when TIMED_FROM more were done */
     double last, waited; /* at the last line of the log */
     int64_t last_step;
 } run;
@@ -86,13 +92,31 @@ static bool check_config(const run *r, dt_error *error)
     return good;
 }
 
-/* The first writing: everything that could be wrong has been looked at. */
-static bool start_folder(const run *r, dt_error *error)
+/* Where a file system has no locks, all goes without. */
+static bool claim_folder(run *r, dt_error *error)
+{
+    char path[PATH];
+    if (!dt_make_directories(r->folder, error))
+        return false;
+    r->lock = open(r->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->lock < 0)
+        return dt_fail(error, "cannot open %s: %s", r->folder, strerror(errno));
+    if (flock(r->lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        return dt_fail(error, "%s: another process trains in this folder", r->folder);
+    dt_remove_temporaries(r->folder);
+    dt_remove_temporaries(in_run(r, "checkpoints", path));
+    return true;
+}
+
+/* The first writing: everything that could be wrong has been looked at. Old parameters go only when that was asked for. */
+static bool start_folder(const run *r, bool restart, dt_error *error)
 {
     char path[PATH];
     json_t *whole = json_copy(r->config.json);
     bool good = (whole && json_object_set_new(whole, "versions", dt_versions()) == 0) || dt_fail(error, "out of memory");
-    good = good && dt_make_directories(r->folder, error) && dt_checkpoint_clear(r->folder, error) &&
+    if (good && restart && unlink(in_run(r, "model.safetensors", path)) && errno != ENOENT)
+        good = dt_fail(error, "cannot remove %s: %s", path, strerror(errno));
+    good = good && dt_checkpoint_clear(r->folder, error) &&
            dt_tokenizer_save(r->model->tokenizer, in_run(r, "tokenizer.json", path), error) &&
            dt_json_write(in_run(r, "config.json", path), whole, error);
     json_decref(whole);
@@ -202,7 +226,7 @@ static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
     if (!prepare_training(r, resumes, error) || !open_loader(r, error) ||
         !(r->evaluation = dt_evaluation_new(r->model, r->config.evaluate, r->folder, error)))
         return false;
-    return (resumes || start_folder(r, error)) && open_log(r, resumes, quiet, error);
+    return claim_folder(r, error) && (resumes || start_folder(r, restart, error)) && open_log(r, resumes, quiet, error);
 }
 
 static void close_run(run *r)
@@ -214,8 +238,10 @@ static void close_run(run *r)
     dt_pairs_close(r->pairs);
     dt_log_close(r->log);
     dt_train_config_free(&r->config);
-    if (r->signals > 0)
+    if (r->signals >= 0)
         close(r->signals);
+    if (r->lock >= 0)
+        close(r->lock);
 }
 
 /* ---- Training ---- */
@@ -228,14 +254,14 @@ static double learning_rate(const run *r)
 }
 
 /* A run limited in time takes the pace of its first steps and cuts the number of steps once, so that the schedule ends in
- * time and everything after is a function of the step again. */
-static void settle_steps(run *r)
+ * time and everything after is a function of the step again. True in that moment: it belongs into a checkpoint. */
+static bool settle_steps(run *r)
 {
-    int64_t step = (int64_t)r->state.step;
-    if (step == TIMED_FROM)
+    int64_t step = (int64_t)r->state.step, here = step - (int64_t)r->first;
+    if (here == TIMED_FROM)
         r->timed = dt_now();
-    if (r->state.settled || step < SETTLED_AT)
-        return;
+    if (r->state.settled || here < SETTLED_AT)
+        return false;
     double pace = (dt_now() - r->timed) / (SETTLED_AT - TIMED_FROM), left = 60 * r->config.minutes - (dt_now() - r->started);
     int64_t fits = step + (int64_t)(0.97 * left / pace);
     r->state.settled = true;
@@ -244,6 +270,7 @@ static void settle_steps(run *r)
         dt_log_say(r->log, "%g minutes allow %lld steps instead of %lld (%.0f ms a step)", r->config.minutes,
                    (long long)r->state.total_steps, (long long)r->config.steps, 1e3 * pace);
     }
+    return true;
 }
 
 static bool log_step(run *r, const dt_step_result *result, double rate, dt_error *error)
@@ -286,7 +313,6 @@ static bool one_step(run *r, dt_error *error)
         !dt_trainer_step(r->trainer, batch.images, batch.tokens, (float)rate, &result, error))
         return dt_fail_prefix(error, "step %llu", (unsigned long long)r->state.step + 1);
     r->state.step++;
-    settle_steps(r);
     return log_step(r, &result, rate, error);
 }
 
@@ -295,14 +321,16 @@ static bool train(run *r, bool *stopped, dt_error *error)
 {
     const dt_train_config *c = &r->config;
     r->started = dt_now() - r->state.seconds;
+    r->first = r->state.step;
     r->last = dt_now();
     r->last_step = (int64_t)r->state.step;
     while ((int64_t)r->state.step < r->state.total_steps) {
         if (!one_step(r, error))
             return false;
         int64_t step = (int64_t)r->state.step;
+        bool due = settle_steps(r) || step % c->checkpoint_every == 0 || step == r->state.total_steps;
         *stopped = interrupted(r);
-        if ((*stopped || step % c->checkpoint_every == 0 || step == r->state.total_steps) && !save(r, error))
+        if ((*stopped || due) && !save(r, error))
             return false;
         if (*stopped)
             return true;
@@ -331,6 +359,7 @@ static int pretrain(run *r, bool restart, bool quiet)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
                    (long long)r->state.total_steps);
     good = good && train(r, &stopped, &error);
+    sigprocmask(SIG_UNBLOCK, &r->stopping, NULL); /* the last checkpoint is written; from here a signal just ends it */
     if (good && stopped)
         dt_log_say(r->log, "stopped after step %llu; the same command goes on from there",
                    (unsigned long long)r->state.step);
@@ -370,14 +399,14 @@ int dt_cmd_pretrain(int argc, char **argv)
     int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
     if (status >= 0)
         return status;
-    run r = {.folder = out ? out : folder, .signals = -1};
+    run r = {.folder = out ? out : folder, .signals = -1, .lock = -1};
     default_folder(arguments[0], folder, sizeof folder);
-    sigset_t signals;
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGINT);
-    sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL); /* before any thread starts: all of them leave these to the descriptor */
-    r.signals = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
+    sigemptyset(&r.stopping);
+    sigaddset(&r.stopping, SIGINT);
+    sigaddset(&r.stopping, SIGTERM);
+    sigprocmask(SIG_BLOCK, &r.stopping, NULL); /* before any thread starts: all of them leave these to the descriptor */
+    r.signals = signalfd(-1, &r.stopping, SFD_NONBLOCK | SFD_CLOEXEC);
     dt_error error;
     if (!dt_train_config_load(&r.config, arguments[0], set.items, set.count, &error)) {
         fprintf(stderr, "duet pretrain: %s\n", error.message);

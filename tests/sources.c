@@ -578,8 +578,8 @@ static void class_tars(void)
     put("cut.tar", tar.bytes, 2100);
     const char *paths[] = {in("c.tar"), in("cut.tar")};
     ok(pack(&o, "auto", paths, 2, NULL, plain) && counts(&o, 5, 3), "tars of class folders, one of them cut");
-    ok(pair_is(&o, 0, "8x9 1 1 a photo of a sea lion") && pair_is(&o, 1, "9x9 0 1 a photo of a ape") &&
-           pair_is(&o, 2, "11x9 1 1 a photo of a sea lion"),
+    ok(pair_is(&o, 0, "8x9 1 1 a photo of a sea lion.") && pair_is(&o, 1, "9x9 0 1 a photo of a ape.") &&
+           pair_is(&o, 2, "11x9 1 1 a photo of a sea lion."),
        "their pairs");
     ok(skipped(&o, "2.jpg: ") && skipped(&o, "1.jpg: the archive has this name twice") &&
            skipped(&o, "cut.tar: ") && skipped(&o, "truncated"),
@@ -642,8 +642,8 @@ static void idx(void)
     put("x-images-idx3-ubyte", images, sizeof images);
     put("x-labels-idx1-ubyte", labels, sizeof labels);
     const char *both[] = {in("x-labels-idx1-ubyte"), in("x-images-idx3-ubyte")}, **path = &both[1];
-    ok(pack(&o, "auto", path, 1, NULL, plain) && pair_is(&o, 0, "3x2 1 1 a photo of a 1") &&
-           pair_is(&o, 2, "3x2 4 1 a photo of a 4") && dt_pairs_class_count(o.pairs) == 5,
+    ok(pack(&o, "auto", path, 1, NULL, plain) && pair_is(&o, 0, "3x2 1 1 a photo of a 1.") &&
+           pair_is(&o, 2, "3x2 4 1 a photo of a 4.") && dt_pairs_class_count(o.pairs) == 5,
        "IDX, its labels found beside it");
     dt_pairs_close(o.pairs);
     ok(pack(&o, "auto", both, 2, NULL, plain) && o.summary.packed == 3, "IDX, both files named");
@@ -688,7 +688,7 @@ static void cifar(void)
     put("ten.bin", ten, sizeof ten);
     put("hundred.bin", hundred, sizeof hundred);
     const char *path = in("ten.bin"), *both[] = {in("ten.bin"), in("hundred.bin")};
-    ok(pack(&o, "auto", &path, 1, NULL, plain) && pair_is(&o, 0, "32x32 9 1 a photo of a truck"), "CIFAR-10");
+    ok(pack(&o, "auto", &path, 1, NULL, plain) && pair_is(&o, 0, "32x32 9 1 a photo of a truck."), "CIFAR-10");
     dt_pair pair;
     dt_image image = {0};
     ok(o.pairs && dt_pairs_get(o.pairs, 0, &pair, NULL) &&
@@ -698,7 +698,7 @@ static void cifar(void)
     dt_image_free(&image);
     dt_pairs_close(o.pairs);
     path = both[1];
-    ok(pack(&o, "cifar", &path, 1, NULL, plain) && pair_is(&o, 0, "32x32 99 1 a photo of a 99") &&
+    ok(pack(&o, "cifar", &path, 1, NULL, plain) && pair_is(&o, 0, "32x32 99 1 a photo of a 99.") &&
            dt_pairs_class_count(o.pairs) == 100,
        "CIFAR-100");
     dt_pairs_close(o.pairs);

@@ -122,9 +122,42 @@ if [ "$(id -u)" = 0 ] && mkdir small && mount -t tmpfs -o size=1m tmpfs small 2>
     run "nor does a new run" 1 "small/.*: No space left on device" pretrain tiny.json --out small/other
     rm small/filler
     run "with room again it goes on" 0 "done" pretrain tiny.json --out small/run --set steps=400 --restart
+    rm -r small/run small/other
+
+    # A run that has come some way keeps what it has, and ends with the same bits when there is room again.
+    long="pretrain tiny.json --set steps=500 --set checkpoint.every=20"
+    run "a longer run" 0 "done" $long --out long
+    "$duet" $long --out small/long >said 2>&1 &
+    child=$!
+    tries=0
+    until [ -e small/long/checkpoints/step-00000040.safetensors ] || [ $tries -ge 1000 ]; do
+        sleep 0.01
+        tries=$((tries + 1))
+    done
+    kill -9 $child 2>/dev/null
+    wait $child 2>/dev/null
+    rm -f small/long/checkpoints/*.tmp
+    ls -l small/long/checkpoints >before
+    head -c 2000000 /dev/zero >small/filler 2>/dev/null
+    run "a full disk stops a run" 1 "small/.*: No space left on device" $long --out small/long
+    ls -l small/long/checkpoints >after
+    diff before after >said
+    report "which keeps its checkpoints" $?
+    rm small/filler
+    run "with room again it ends" 0 "done" $long --out small/long
+    cmp long/model.safetensors small/long/model.safetensors >said 2>&1
+    report "with the same parameters" $?
 else
     skip "a full disk while checkpointing" "a small file system cannot be mounted here"
 fi
+
+for kilobytes in 1 60; do # the first file that is larger fails: the vocabulary, a checkpoint
+    (ulimit -f $((kilobytes * 2)) && "$duet" pretrain tiny.json --out limited$kilobytes) >said 2>&1
+    [ $? -eq 1 ] && grep -q "limited$kilobytes/.*: File too large" said
+    report "a limit of $kilobytes KB on files is told like a full disk" $?
+    [ -z "$(find limited$kilobytes -name '*.tmp')" ]
+    report "and leaves nothing half-written" $?
+done
 
 # ---- A mistake does not stand in the way of the next try ----
 run "after a mistake" 1 "no.lmdb" pretrain tiny.json --out again --set data.train=no.lmdb

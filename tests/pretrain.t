@@ -78,14 +78,19 @@ report "shows no steps" $?
 limited="pretrain tiny.json --set steps=1000000 --set minutes=0.03 --set checkpoint.every=1 --set evaluate.sets=[]"
 "$duet" $limited --out limited >said 2>&1 &
 child=$!
-perl -e 'my $tries = 0; sleep 0.001 until -e "limited/checkpoints/step-00000008.safetensors" || $tries++ > 10_000_000' 
+perl -e 'my $tries = 0; select undef, undef, undef, 0.001 until -e "limited/checkpoints/step-00000008.safetensors" || $tries++ > 10_000'
 kill -9 $child
 wait $child 2>/dev/null
 "$duet" $limited --out limited >said 2>&1 &
 child=$!
 tries=0
-until grep -q "minutes allow" said || [ $tries -ge 600 ]; do
+until grep -q "minutes allow" said || [ $tries -ge 1000 ]; do
     sleep 0.02
+    tries=$((tries + 1))
+done
+before=$(ls limited/checkpoints) # the checkpoint of that step comes next
+until [ "$(ls limited/checkpoints)" != "$before" ] || [ $tries -ge 1000 ]; do
+    sleep 0.01
     tries=$((tries + 1))
 done
 kill -9 $child 2>/dev/null

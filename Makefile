@@ -8,7 +8,7 @@
 CC      ?= gcc
 ROOMS    = kernels kernels/ops kernels/cpu encoders losses data eval experiments
 WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
-CFLAGS  ?= -O3 -g
+CFLAGS  ?= $(if $(SANITIZE),-O1,-O3) -g
 ARCH    ?= native
 DUET_CFLAGS = -std=gnu11 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP $(WARN)
 PACKAGES = jansson lmdb libjpeg libpng harfbuzz libutf8proc libpcre2-8 zlib
@@ -18,10 +18,10 @@ LIBS     = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lm -lpthre
 BUILD = build/release
 ifeq ($(SANITIZE),1)
 BUILD = build/asan
-DUET_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1
+DUET_CFLAGS += -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 else ifeq ($(SANITIZE),thread)
 BUILD = build/tsan
-DUET_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer -O1
+DUET_CFLAGS += -fsanitize=thread -fno-omit-frame-pointer
 endif
 ifdef ONEDNN
 DUET_CFLAGS += -isystem $(ONEDNN)/include

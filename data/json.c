@@ -232,7 +232,7 @@ bool dt_json_read(const json_t *object, const char *file, const char *path, cons
 static json_t *override_value(const char *text, const json_t *present, dt_error *error)
 {
     json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
-    if (value && json_is_string(present) && !json_is_string(value)) {
+    if (value && json_is_string(present) && !json_is_string(value) && !json_is_object(value) && !json_is_array(value)) {
         json_decref(value);
         value = NULL;
     }

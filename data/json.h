@@ -57,7 +57,7 @@ bool dt_json_read_known(const json_t *object, const char *file, const char *path
 const char *dt_json_kind_name(const json_t *value);
 
 /* An override from the command line, "a.b.c=value": the value is JSON where it parses as JSON, else a string;
- * where the present value is a string, any text that is not a quoted JSON string is taken as it stands.
+ * where the present value is a string, text that is no JSON string, object or list is taken as it stands.
  * `defaults` says which keys exist (NULL: object itself). Objects on the way are made in `object`.
  * Types are checked later, by dt_json_read. */
 bool dt_json_set(json_t *object, const json_t *defaults, const char *assignment, dt_error *error);

@@ -61,7 +61,7 @@ static bool add_row(dt_classification *counts, const float *scores, int32_t labe
             return dt_fail(error,
                            "the score of row %zu for class %zu is not a number; the model has diverged",
                            counts->rows, c);
-        rank += scores[c] > scores[label];
+        rank += scores[c] > scores[label] || (scores[c] == scores[label] && c < (size_t)label);
         if (scores[c] > scores[best])
             best = c;
     }

@@ -1,9 +1,9 @@
 /* How often scores name the right class: top-k accuracy, recall by class, confusion. Rows come in blocks, so
  * that the whole matrix of samples x classes never stands in memory.
  *
- * A sample's rank is the number of classes with a score strictly greater than its own class's; it counts for
- * top-k when its rank is below k. Of equal scores all count as found, in whatever order an implementation
- * would sort them. The prediction is the first class with the greatest score. */
+ * A sample's rank is the number of classes before its own when they are sorted by score, of equal scores the class of
+ * the lower number first; it counts for top-k when its rank is below k. The prediction is the class of rank 0. So a model
+ * that cannot tell classes apart is right by chance only. */
 #ifndef DUET_EVAL_METRICS_H
 #define DUET_EVAL_METRICS_H
 

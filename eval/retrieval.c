@@ -133,12 +133,18 @@ static bool similarities(const float *query, size_t part, const float *gallery, 
 static int32_t rank_of(const float *scores, size_t n, const int32_t *own, size_t count)
 {
     float best = -INFINITY;
-    for (size_t i = 0; i < count; i++)
-        best = scores[own[i]] > best ? scores[own[i]] : best;
-    int32_t greater = 0;
+    size_t first = n; /* of its own items with the best score */
+    for (size_t i = 0; i < count; i++) {
+        size_t at = (size_t)own[i];
+        if (scores[at] > best || (scores[at] == best && at < first)) {
+            best = scores[at];
+            first = at;
+        }
+    }
+    int32_t before = 0;
     for (size_t i = 0; i < n; i++)
-        greater += scores[i] > best;
-    return count ? greater + 1 : 0;
+        before += scores[i] > best || (scores[i] == best && i < first);
+    return count ? before + 1 : 0;
 }
 
 static bool find_ranks(const float *query, size_t queries, const float *gallery, size_t n, size_t dim,

@@ -1,9 +1,9 @@
 /* Finding captions for images and images for captions, among all of a set, by the inner product of their
  * embeddings.
  *
- * A query's rank is 1 + the number of items with a similarity strictly greater than that of the best item
- * that belongs to it. R@k is the share of queries with a rank of at most k (Karpathy and Fei-Fei, "Deep
- * visual-semantic alignments", CVPR 2015). The median of an even number is the mean of the two in the middle.
+ * A query's rank is the place of the best item that belongs to it when all are sorted by similarity, of equal ones the
+ * item of the lower number first, so that equal captions of several images count as found by chance only. R@k is the share
+ * of queries with a rank of at most k (Karpathy and Fei-Fei, "Deep visual-semantic alignments", CVPR 2015). The median of an even number is the mean of the two in the middle.
  * Only a block of the similarities stands in memory at a time. */
 #ifndef DUET_EVAL_RETRIEVAL_H
 #define DUET_EVAL_RETRIEVAL_H

@@ -106,8 +106,8 @@ static void look_at_ops(bench *b, dt_plan *plan, int steps)
     b->matrix_share = matrix / total;
     qsort(list, (size_t)count, sizeof *list, slower_first);
     for (int i = 0; b->ops && !b->json && i < count && list[i].seconds > 0.002 * total; i++)
-        printf("  %-22s %9.2f ms  %5.1f %%  %s%.0f GFLOP/s\n", list[i].name, 1e3 * list[i].seconds / steps,
-               100 * list[i].seconds / total, list[i].flops > 0 ? "" : "-", list[i].flops / list[i].seconds / 1e9);
+        printf("  %-22s %9.2f ms  %5.1f %%  %6.0f GFLOP/s\n", list[i].name, 1e3 * list[i].seconds / steps,
+               100 * list[i].seconds / total, list[i].flops / list[i].seconds / 1e9);
 }
 
 static bool bench_training(bench *b, dt_error *error)

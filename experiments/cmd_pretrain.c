@@ -267,6 +267,7 @@ static bool settle_steps(run *r)
     r->state.settled = true;
     if (fits < r->state.total_steps) {
         r->state.total_steps = fits > step ? fits : step;
+        dt_log_set_steps(r->log, r->state.total_steps);
         dt_log_say(r->log, "%g minutes allow %lld steps instead of %lld (%.0f ms a step)", r->config.minutes,
                    (long long)r->state.total_steps, (long long)r->config.steps, 1e3 * pace);
     }

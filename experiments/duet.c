@@ -56,6 +56,16 @@ static void wait_gently(char **argv)
     execv("/proc/self/exe", argv); /* comes back only where there is no /proc: then it waits as it would have */
 }
 
+/* What was printed must have arrived: a full disk is a failure of any command. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (status == DT_EXIT_GOOD)
+        perror("duet: cannot write to standard output");
+    return status == DT_EXIT_GOOD ? DT_EXIT_FAILURE : status;
+}
+
 int main(int argc, char **argv)
 {
     wait_gently(argv);
@@ -71,12 +81,8 @@ int main(int argc, char **argv)
     else {
         for (const command *c = commands; c->name; c++)
             if (strcmp(c->name, word) == 0)
-                return c->run(argc - 1, argv + 1);
+                return finish(c->run(argc - 1, argv + 1));
         return unknown(word);
     }
-    if (fflush(stdout) != 0) { /* help into a full disk is a failure too */
-        perror("duet: cannot write to standard output");
-        return DT_EXIT_FAILURE;
-    }
-    return DT_EXIT_GOOD;
+    return finish(DT_EXIT_GOOD);
 }

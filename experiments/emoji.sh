@@ -26,7 +26,7 @@ combinations. "top-1 accuracy" is naming such a picture among all combinations o
 
 Next:
   open runs/emoji/report.html in a browser: the curves, and the pictures found for a dozen queries
-  ./duet zeroshot -w runs/emoji packed/emoji-test-cells.lmdb --query "woman cook: dark skin tone"
+  ./duet zeroshot -w runs/emoji packed/emoji-test-cells.lmdb -c packed/emoji-classes.json -q "woman cook: dark skin tone"
   ./duet zeroshot -w runs/emoji packed/emoji-train.lmdb --query "a red fruit" --query "clock" --top 8
   ./duet pretrain experiments/emoji.json --out runs/mine --set seed=2 --set optimizer.lr=0.003
 END

@@ -81,7 +81,8 @@ dt_logger *dt_log_open(const dt_log_options *options, dt_error *error)
         return NULL;
     }
     log->people = options->people ? options->people : stderr;
-    log->terminal = isatty(fileno(log->people)) == 1;
+    const char *kind = getenv("TERM"); /* a dumb one cannot redraw a line */
+    log->terminal = isatty(fileno(log->people)) == 1 && !(kind && !strcmp(kind, "dumb"));
     log->quiet = options->quiet;
     log->steps = options->steps;
     log->first_step = options->resume ? options->resume_step : 0;
@@ -210,6 +211,11 @@ bool dt_log_add(dt_logger *log, const dt_log_step *step, dt_error *error)
     put_values(log->file, fixed, 3);
     put_values(log->file, step->values, step->value_count);
     return end_line(log, error);
+}
+
+void dt_log_set_steps(dt_logger *log, int64_t steps)
+{
+    log->steps = steps;
 }
 
 bool dt_log_event(dt_logger *log, int64_t step, const char *event, const dt_log_value *values, size_t count,

@@ -47,6 +47,9 @@ typedef struct dt_log_step {
 
 bool dt_log_add(dt_logger *log, const dt_log_step *step, dt_error *error);
 
+/* The run has another number of steps in all than was thought at the start. */
+void dt_log_set_steps(dt_logger *log, int64_t steps);
+
 /* Something that is no step: {"step": 12, "event": "evaluation", "top1": 0.61, …}; file only. */
 bool dt_log_event(dt_logger *log, int64_t step, const char *event, const dt_log_value *values, size_t count,
                   dt_error *error);

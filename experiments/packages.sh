@@ -38,9 +38,11 @@ miss()
     missing_packages="$missing_packages $(echo "$*" | tr ' ' '|')"
 }
 
-command_ "${CC:-cc}" gcc
+case ${CC:-cc} in *clang*) compiler=clang openmp=libomp-dev ;; *) compiler=gcc openmp=libgomp1 ;; esac
+command_ "${CC:-cc}" $compiler
 command_ pkg-config pkg-config
 header "C library headers" stdlib.h libc6-dev
+header OpenMP omp.h $openmp
 header oneDNN oneapi/dnnl/dnnl.h libdnnl-dev libonednn-dev
 header LMDB lmdb.h liblmdb-dev
 header jansson jansson.h libjansson-dev
@@ -90,8 +92,9 @@ for names in $missing_packages; do
     packages="$packages $chosen"
 done
 echo "Installing$packages (for $list)"
-$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages >/tmp/duet-apt.$$ 2>&1
+log=$(mktemp) || exit 1
+$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $packages >"$log" 2>&1
 status=$?
-[ $status = 0 ] || tail -n 5 /tmp/duet-apt.$$ >&2
-rm -f /tmp/duet-apt.$$
+[ $status = 0 ] || tail -n 5 "$log" >&2
+rm -f "$log"
 exit $status

@@ -107,7 +107,7 @@ static bool read(dt_train_config *c, const char *file, dt_error *error)
         {"tokenizer", DT_JSON_ANY, &c->tokenizer, .required = true},
         {"data", DT_JSON_OBJECT, &data, .required = true},
         {"augment", DT_JSON_OBJECT, &c->augment, .required = true},
-        {"batch_size", DT_JSON_INT, &c->batch_size, .least = 1, .most = 1 << 24},
+        {"batch_size", DT_JSON_INT, &c->batch_size, .least = 2, .most = 1 << 24},
         {"chunk_size", DT_JSON_INT, &c->chunk_size, .least = 0, .most = 1 << 24},
         {"steps", DT_JSON_INT64, &c->steps, .required = true, .least = 1, .most = 4e9},
         {"minutes", DT_JSON_DOUBLE, &c->minutes, .least = 0, .most = 1e9},

@@ -236,7 +236,8 @@ bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, 
     if (!good)
         return false;
     if (!isfinite(loss))
-        return dt_fail(error, "the loss is %g; a lower learning rate or a longer warm-up may help", (double)loss);
+        return dt_fail(error, "the loss is %s; a lower learning rate or a longer warm-up may help",
+                       isnan(loss) ? "not a number" : "infinite");
     result->loss = (double)loss;
     result->grad_norm = dt_optimizer_step(t->optimizer, learning_rate);
     if (!isfinite(result->grad_norm))

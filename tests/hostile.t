@@ -40,6 +40,7 @@ refuse "an unknown key" "batchsize.*did you mean.*batch_size" pretrain tiny.json
 refuse "an unknown key within" "optimizer.*lrr" pretrain tiny.json --out x --set optimizer.lrr=1
 refuse "a wrong type" "steps: expected an integer, found a string" pretrain tiny.json --out x --set steps=many
 refuse "a number out of range" "batch_size" pretrain tiny.json --out x --set batch_size=0
+refuse "a batch without anything to compare" "batch_size: 1 is out of range" pretrain tiny.json --out x --set batch_size=1
 refuse "a model that is none" "no model preset is called 'ViT-Z'" pretrain tiny.json --out x --set model=ViT-Z
 refuse "heads that do not fit" "width 16 is not a multiple of its 3 heads" pretrain tiny.json --out x --set model.text_cfg.heads=3
 refuse "a batch larger than the data" "batch_size is 64, but there are only 8 pairs" pretrain tiny.json --out x --set batch_size=64
@@ -48,6 +49,13 @@ refuse "data that is not there" "no.lmdb" pretrain tiny.json --out x --set data.
 refuse "the sigmoid loss without a bias" "init_logit_bias" pretrain tiny.json --out x --set loss=sigmoid
 refuse "an evaluation of what is not there" "evaluate.sets.*gone.lmdb" pretrain tiny.json --out x \
     --set 'evaluate.sets=[{"data": "gone.lmdb"}]'
+run "a model described on the command line" 0 "done" pretrain tiny.json --out described --set \
+    'model={"embed_dim": 8, "vision_cfg": {"image_size": 16, "width": 16, "layers": 1, "patch_size": 8, "head_width": 8}, "text_cfg": {"context_length": 8, "width": 16, "heads": 2, "layers": 1}}'
+if [ -c /dev/full ]; then
+    "$duet" bench -m residual-32px -b 4 -n 1 >/dev/full 2>said
+    [ $? -eq 1 ] && grep -q "cannot write to standard output" said
+    report "figures that do not arrive are a failure" $?
+fi
 run "an unknown option is wrong usage" 2 "unknown option.*--stepz" pretrain tiny.json --stepz 4
 run "no configuration is wrong usage" 2 "duet pretrain" pretrain
 run "an unknown command is wrong usage" 2 "did you mean pretrain" pretrian

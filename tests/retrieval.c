@@ -85,18 +85,20 @@ static bool plain_ranks(const float *images, size_t n, const float *texts, size_
     bool same = true;
     for (size_t i = 0; i < n; i++) {
         double best = -INFINITY;
+        size_t first = m;
         int32_t rank = 1, own = 0;
         for (size_t t = 0; t < m; t++)
-            if (owner[t] == (int32_t)i)
-                best = fmax(best, s[i * m + t]), own++;
+            if (owner[t] == (int32_t)i && (own++ == 0 || s[i * m + t] > best))
+                best = s[i * m + t], first = t;
         for (size_t t = 0; t < m; t++)
-            rank += s[i * m + t] > best;
+            rank += s[i * m + t] > best || (s[i * m + t] == best && t < first);
         same &= image_ranks[i] == (own ? rank : 0);
     }
     for (size_t t = 0; t < m; t++) {
         int32_t rank = 1;
         for (size_t i = 0; i < n; i++)
-            rank += s[i * m + t] > s[(size_t)owner[t] * m + t];
+            rank += s[i * m + t] > s[(size_t)owner[t] * m + t] ||
+                    (s[i * m + t] == s[(size_t)owner[t] * m + t] && i < (size_t)owner[t]);
         same &= caption_ranks[t] == rank;
     }
     free(s);
@@ -136,8 +138,9 @@ static void ties_and_chance(void)
     const int32_t owner[] = {0, 0, 1};
     dt_retrieval r;
     ok(dt_retrieval_run(images, 2, texts, 3, 2, owner, &r, NULL, NULL, &error), "ties run");
-    ok(r.image_to_text.recall[0] == 1 && r.text_to_image.recall[0] == 1 && r.text_to_image.mean_rank == 1,
-       "equal scores do not push a rank down");
+    ok(r.image_to_text.recall[0] == 0.5 && fabs(r.text_to_image.recall[0] - 2.0 / 3) < 1e-12 &&
+           r.image_to_text.mean_rank == 1.5,
+       "of equals the first comes first: what tells nothing apart is right by chance");
     ok(fabs(r.image_to_text.recall_chance[0] - 0.5) < 1e-12, "chance: the mean of 2/3 and 1/3");
     ok(r.image_to_text.recall_chance[1] == 1 && r.text_to_image.recall_chance[2] == 1,
        "chance beyond the gallery");

@@ -5,9 +5,13 @@
 #            ARCH=x86-64-v3 for a binary that travels;
 #            ONEDNN=DIR to build against oneDNN in DIR/include and DIR/lib
 
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 CC      ?= gcc
 ROOMS    = kernels kernels/ops kernels/cpu encoders losses data eval experiments
 WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+WARN    += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 CFLAGS  ?= $(if $(SANITIZE),-O1,-O3) -g
 ARCH    ?= native
 DUET_CFLAGS = -std=gnu11 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP $(WARN)
@@ -93,11 +97,11 @@ test: all $(PROGRAMS)
 # Installing and building in one go: the second make sees the libraries that the first one installed.
 check:
 	@experiments/packages.sh install test
-	@$(MAKE) --no-print-directory -j2 test
+	@$(MAKE) --no-print-directory test
 
 demo:
 	@experiments/packages.sh install demo
-	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory all
 	@experiments/emoji.sh
 
 clean:

@@ -69,7 +69,9 @@ static void check_fusion(void)
 {
     dt_model *fused = model_new(), *plain = model_new();
     recorded a, b;
-    if (ok(record(&a, fused, false, NULL) & record(&b, plain, false, &(dt_plan_options){.no_fusion = true}), "both are planned")) {
+    bool first = record(&a, fused, false, NULL);
+    bool second = record(&b, plain, false, &(dt_plan_options){.no_fusion = true});
+    if (ok(first && second, "both are planned")) {
         ok(dt_plan_describe(a.plan).kernels < dt_plan_describe(b.plan).kernels * 9 / 10, "fusion runs fewer kernels: %d of %d",
            dt_plan_describe(a.plan).kernels, dt_plan_describe(b.plan).kernels);
         ok(dt_plan_describe(a.plan).planned_bytes <= dt_plan_describe(b.plan).planned_bytes, "in no more memory");
@@ -95,7 +97,8 @@ static void check_accumulation(void)
 {
     dt_model *model = model_new(), *once = model_new();
     recorded a, b;
-    if (ok(record(&a, model, true, NULL) & record(&b, once, false, NULL), "both are planned")) {
+    bool first = record(&a, model, true, NULL), second = record(&b, once, false, NULL);
+    if (ok(first && second, "both are planned")) {
         run(&b);
         run(&a);
         dt_params_buffers(model->params)[0] = dt_params_buffers(once->params)[0];

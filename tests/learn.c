@@ -17,8 +17,8 @@ static const char *const shapes[] = {"column", "square", "triangle", "cross", "r
 static const char *const sizes[] = {"small", "large"};
 
 static const char description[] =
-    "{\"embed_dim\": 64, \"init_logit_scale\": 2,"
-    " \"vision_cfg\": {\"image_size\": 32, \"layers\": 2, \"width\": 64, \"patch_size\": 8, \"head_width\": 32},"
+    "{\"embed_dim\": 64, \"init_logit_scale\": 2.302585092994046,"
+    " \"vision_cfg\": {\"image_size\": 32, \"layers\": 2, \"width\": 64, \"patch_size\": 8, \"head_width\": 16},"
     " \"text_cfg\": {\"context_length\": 8, \"width\": 64, \"heads\": 2, \"layers\": 2}}";
 
 /* Class c is size c % 2, shape c / 2 % 6, colour c / 12. */
@@ -68,7 +68,7 @@ static bool inside(int shape, float x, float y)
 static void draw(int c, uint64_t seed, uint32_t drawing, float image[PIXELS])
 {
     float radius = (c % SIZES ? 10.0f : 5.5f) + uniform(seed, drawing, 0);
-    float x0 = 15 + uniform(seed, drawing, 1), y0 = 15 + uniform(seed, drawing, 2);
+    float x0 = 14.75f + 1.5f * uniform(seed, drawing, 1), y0 = 14.75f + 1.5f * uniform(seed, drawing, 2);
     for (int y = 0, i = 0; y < SIDE; y++)
         for (int x = 0; x < SIDE; x++) {
             bool on = inside(shape_of(c), ((float)x - x0) / radius, ((float)y - y0) / radius);
@@ -124,21 +124,23 @@ static void fill(lesson *l, int step, float *images, int32_t *tokens)
     }
 }
 
+/* A warm temperature (1/7) and much weight decay keep the towers from learning the taught combinations by heart: with 0.07 and
+ * 0.1 some withheld pair or other is named as a whole after its neighbour, which costs 6 % at a time. */
 static bool teach(lesson *l, double *loss, dt_error *error)
 {
     const dt_trainer_options options = {.batch_size = BATCH, .max_logit_scale = 4.6052, .seed = l->seed,
                                         .optimizer = {.kind = DT_ADAMW, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f,
-                                                      .weight_decay = 0.1f, .clip_norm = 1}};
+                                                      .weight_decay = 5, .clip_norm = 1}};
     dt_trainer *trainer = dt_trainer_new(l->model, dt_cpu(), &options, error);
     float *images = malloc(sizeof(float) * BATCH * PIXELS);
     int32_t *tokens = malloc(sizeof(int32_t) * BATCH * CONTEXT);
     bool good = trainer && images && tokens;
-    const double lr = 2e-3;
+    const double lr = 3e-3;
     for (int step = 0; good && step < STEPS; step++) {
         dt_step_result result;
         fill(l, step, images, tokens);
         good = dt_trainer_step(trainer, images, tokens,
-                               (float)dt_learning_rate(DT_SCHEDULE_COSINE, lr, (uint64_t)step, 10, STEPS), &result,
+                               (float)dt_learning_rate(DT_SCHEDULE_COSINE, lr, (uint64_t)step, 20, STEPS), &result,
                                error);
         *loss = result.loss;
     }

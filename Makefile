@@ -17,7 +17,7 @@ ARCH    ?= native
 DUET_CFLAGS = -std=gnu11 -march=$(ARCH) -fopenmp -fno-math-errno -fno-trapping-math -I. -MMD -MP $(WARN)
 PACKAGES = jansson lmdb libjpeg libpng harfbuzz libutf8proc libpcre2-8 zlib
 DUET_CFLAGS += $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-LIBS     = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -lm -lpthread
+LIBS     = $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -ldnnl -llbfgs -lm -lpthread
 
 BUILD = build/release
 ifeq ($(SANITIZE),1)

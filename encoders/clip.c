@@ -4,7 +4,11 @@
 
 int dt_clip_image_size(const dt_clip_config *c)
 {
-    return c->vision == DT_VISION_VIT ? c->vit.image_size : c->residual.image_size;
+    switch (c->vision) {
+    case DT_VISION_RESIDUAL: return c->residual.image_size;
+    case DT_VISION_PIXELS: return c->pixels;
+    default: return c->vit.image_size;
+    }
 }
 
 bool dt_clip_mixes_batch(const dt_clip_config *c)
@@ -15,22 +19,46 @@ bool dt_clip_mixes_batch(const dt_clip_config *c)
 /* x [n, width] times the parameter NAME [width, embed_dim], stored as published checkpoints have it. */
 static dt_tensor *project(dt_scope scope, const char *name, dt_tensor *x, int64_t embed_dim)
 {
+    if (!embed_dim)
+        return x;
     int64_t width = x->shape.dim[x->shape.rank - 1];
     dt_init init = dt_gaussian(1 / sqrtf((float)width));
     return dt_matmul(x, dt_param(scope, name, dt_dims(width, embed_dim), init), false, false);
 }
 
-dt_tensor *dt_clip_image(dt_scope scope, const dt_clip_config *c, dt_tensor *images, bool training)
+dt_tensor *dt_clip_image_features(dt_scope scope, const dt_clip_config *c, dt_tensor *images, bool training)
 {
     dt_scope visual = dt_in(scope, "visual");
-    dt_tensor *features = c->vision == DT_VISION_VIT ? dt_vit(visual, &c->vit, images)
-                                                     : dt_residual_tower(visual, &c->residual, images, training);
-    return project(visual, "proj", features, c->embed_dim);
+    switch (c->vision) {
+    case DT_VISION_RESIDUAL: return dt_residual_tower(visual, &c->residual, images, training);
+    case DT_VISION_PIXELS: return dt_pixels(images);
+    default: return dt_vit(visual, &c->vit, images);
+    }
+}
+
+dt_tensor *dt_clip_text_features(dt_scope scope, const dt_clip_config *c, dt_tensor *tokens)
+{
+    return dt_text_tower(scope, &c->text, tokens);
+}
+
+dt_tensor *dt_clip_project_image(dt_scope scope, const dt_clip_config *c, dt_tensor *features)
+{
+    return project(dt_in(scope, "visual"), "proj", features, c->embed_dim);
+}
+
+dt_tensor *dt_clip_project_text(dt_scope scope, const dt_clip_config *c, dt_tensor *features)
+{
+    return project(scope, "text_projection", features, c->embed_dim);
+}
+
+dt_tensor *dt_clip_image(dt_scope scope, const dt_clip_config *c, dt_tensor *images, bool training)
+{
+    return dt_clip_project_image(scope, c, dt_clip_image_features(scope, c, images, training));
 }
 
 dt_tensor *dt_clip_text(dt_scope scope, const dt_clip_config *c, dt_tensor *tokens)
 {
-    return project(scope, "text_projection", dt_text_tower(scope, &c->text, tokens), c->embed_dim);
+    return dt_clip_project_text(scope, c, dt_clip_text_features(scope, c, tokens));
 }
 
 dt_tensor *dt_clip_logit_scale(dt_scope scope, const dt_clip_config *c)

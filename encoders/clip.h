@@ -2,17 +2,20 @@
 #ifndef DUET_ENCODERS_CLIP_H
 #define DUET_ENCODERS_CLIP_H
 
+#include "encoders/pixels.h"
 #include "encoders/residual.h"
 #include "encoders/text.h"
 #include "encoders/vit.h"
 
-typedef enum { DT_VISION_VIT, DT_VISION_RESIDUAL } dt_vision_kind;
+typedef enum { DT_VISION_VIT, DT_VISION_RESIDUAL, DT_VISION_PIXELS } dt_vision_kind;
 
 typedef struct dt_clip_config {
-    int embed_dim;
+    int embed_dim; /* 0: no projections, which only a model without a text tower can do without */
     dt_vision_kind vision;
     dt_vit_config vit;           /* when vision is DT_VISION_VIT */
     dt_residual_config residual; /* when vision is DT_VISION_RESIDUAL */
+    int pixels;                  /* when vision is DT_VISION_PIXELS: the side of the image */
+    bool has_text;
     dt_text_config text;
     float init_logit_scale; /* the logarithm of the inverse temperature; CLIP: ln(1 / 0.07) */
     bool has_logit_bias;    /* for the sigmoid loss */
@@ -25,11 +28,18 @@ int dt_clip_image_size(const dt_clip_config *config);
  * chunks without changing the result. */
 bool dt_clip_mixes_batch(const dt_clip_config *config);
 
-/* images [n, size, size, 3], normalised -> embeddings [n, embed_dim], not yet of unit length. Parameters: visual.* and
- * visual.proj [width, embed_dim]. */
-dt_tensor *dt_clip_image(dt_scope scope, const dt_clip_config *config, dt_tensor *images, bool training);
+/* The towers. images [n, size, size, 3], normalised, or tokens int32 [n, context] -> features [n, width]. Parameters:
+ * visual.*, and as encoders/text.h. */
+dt_tensor *dt_clip_image_features(dt_scope scope, const dt_clip_config *config, dt_tensor *images, bool training);
+dt_tensor *dt_clip_text_features(dt_scope scope, const dt_clip_config *config, dt_tensor *tokens);
 
-/* tokens int32 [n, context] -> embeddings [n, embed_dim]. Parameters: as encoders/text.h and text_projection. */
+/* Features [n, width] -> embeddings [n, embed_dim], not yet of unit length; the features themselves where embed_dim is 0.
+ * Parameters: visual.proj and text_projection, [width, embed_dim]. */
+dt_tensor *dt_clip_project_image(dt_scope scope, const dt_clip_config *config, dt_tensor *features);
+dt_tensor *dt_clip_project_text(dt_scope scope, const dt_clip_config *config, dt_tensor *features);
+
+/* Both together: images or tokens -> embeddings. */
+dt_tensor *dt_clip_image(dt_scope scope, const dt_clip_config *config, dt_tensor *images, bool training);
 dt_tensor *dt_clip_text(dt_scope scope, const dt_clip_config *config, dt_tensor *tokens);
 
 /* logit_scale (a logarithm), and logit_bias where the model has one, both scalars. */

@@ -214,13 +214,13 @@ static bool load_json(dt_classes *classes, const char *path, dt_error *error)
 }
 
 /* Where each name stands: {"cat": 0, ...}. *twice: a name stands twice. */
-static json_t *index_names(const dt_classes *classes, bool *twice)
+static json_t *index_names(const char *const *names, size_t count, bool *twice)
 {
     json_t *index = json_object();
     *twice = false;
-    for (size_t i = 0; index && i < classes->count; i++) {
-        *twice |= json_object_get(index, classes->names[i]) != NULL;
-        if (json_object_set_new(index, classes->names[i], json_integer((json_int_t)i))) {
+    for (size_t i = 0; index && i < count; i++) {
+        *twice |= json_object_get(index, names[i]) != NULL;
+        if (json_object_set_new(index, names[i], json_integer((json_int_t)i))) {
             json_decref(index);
             return NULL;
         }
@@ -233,7 +233,7 @@ bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int3
 {
     size_t count = dt_dataset_class_count(dataset), found = 0, missing = count, moved = count;
     bool twice;
-    json_t *index = index_names(classes, &twice);
+    json_t *index = index_names((const char *const *)classes->names, classes->count, &twice);
     if (!index)
         return dt_fail(error, "no memory for %zu classes", classes->count);
     for (size_t i = 0; i < count; i++) {
@@ -263,6 +263,26 @@ bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int3
     for (size_t i = 0; i < count; i++)
         class_of_label[i] = (int32_t)i;
     return true;
+}
+
+bool dt_classes_find(const char *const *names, size_t count, const dt_dataset *dataset, int32_t *class_of_label,
+                     dt_error *error)
+{
+    bool twice, good = true;
+    json_t *index = index_names(names, count, &twice);
+    if (!index)
+        return dt_fail(error, "no memory for %zu classes", count);
+    for (size_t i = 0; i < dt_dataset_class_count(dataset); i++) {
+        const json_t *at = json_object_get(index, dt_dataset_class_name(dataset, i));
+        class_of_label[i] = at ? (int32_t)json_integer_value(at) : -1;
+    }
+    json_decref(index);
+    const int32_t *labels = dt_dataset_labels(dataset);
+    for (size_t i = 0; good && i < dt_dataset_count(dataset); i++)
+        if (labels[i] >= 0 && class_of_label[labels[i]] < 0)
+            good = dt_fail(error, "image %zu of %s is of the class '%s', which is not among the %zu classes of the training data", i,
+                           dt_dataset_path(dataset), dt_dataset_class_name(dataset, (size_t)labels[i]), count);
+    return good;
 }
 
 bool dt_template_check(const char *template, dt_error *error)

@@ -49,6 +49,11 @@ void dt_classes_free(dt_classes *classes); /* NULL is allowed */
 bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label,
                       dt_error *error);
 
+/* By name alone, for classes that a classifier was trained on: a class of the data that has images, and that is not among the
+ * `count` names, is an error that names it. Labels that occur in no image may be unknown: -1. */
+bool dt_classes_find(const char *const *names, size_t count, const dt_dataset *dataset, int32_t *class_of_label,
+                     dt_error *error);
+
 /* Whether a template has its "{}" and is UTF-8. */
 bool dt_template_check(const char *template, dt_error *error);
 

@@ -228,6 +228,34 @@ bool dt_dataset_describe(const dt_dataset *dataset, size_t index, char *text, si
     return true;
 }
 
+const dt_pairs *dt_dataset_pairs(const dt_dataset *dataset)
+{
+    return dataset->pairs;
+}
+
+const char *dt_dataset_file(const dt_dataset *dataset, size_t index)
+{
+    return dataset->files && index < dataset->count ? dataset->files[index].path : NULL;
+}
+
+bool dt_dataset_picture(const dt_dataset *dataset, size_t index, const uint8_t **bytes, size_t *size, uint8_t **room,
+                        dt_error *error)
+{
+    *room = NULL;
+    if (index >= dataset->count)
+        return dt_fail(error, "%s has no image %zu; it has %zu", dataset->path, index, dataset->count);
+    if (dataset->files) {
+        *bytes = *room = (uint8_t *)dt_file_read(dataset->files[index].path, DT_PAIR_BYTES_MAX, size, error);
+        return *bytes != NULL;
+    }
+    dt_pair pair;
+    if (!dt_pairs_get(dataset->pairs, index, &pair, error))
+        return false;
+    *bytes = pair.jpeg;
+    *size = pair.jpeg_size;
+    return true;
+}
+
 static void tell(dt_progress progress, const char *what, size_t done, size_t total)
 {
     if (progress.tell)
@@ -243,7 +271,7 @@ static bool embed_store(const dt_dataset *dataset, const dt_model *model, dt_enc
                                        .epochs = 1,
                                        .threads = threads};
     dt_loader *loader = dt_loader_open(&options, error);
-    size_t done = 0, dim = (size_t)model->config.embed_dim;
+    size_t done = 0, dim = dt_encoder_width(encoder);
     dt_batch batch;
     bool good = loader;
     while (good && (good = dt_loader_next(loader, &batch, error)) && batch.count) {
@@ -329,7 +357,7 @@ static bool embed_folder(const dt_dataset *dataset, const dt_model *model, dt_en
                          float *embeddings, dt_progress progress, dt_error *error)
 {
     readers r = {0};
-    size_t batch = (size_t)dt_encoder_batch(encoder), dim = (size_t)model->config.embed_dim;
+    size_t batch = (size_t)dt_encoder_batch(encoder), dim = dt_encoder_width(encoder);
     bool good = readers_open(&r, &model->preprocess, threads, (int)batch, error);
     for (size_t done = 0; good && done < dataset->count;) {
         size_t part = dataset->count - done < batch ? dataset->count - done : batch;
@@ -351,10 +379,20 @@ bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encod
                                                          progress, error);
 }
 
+bool dt_embed_file(const char *path, const dt_model *model, dt_encoder *encoder, float *row, dt_error *error)
+{
+    const file one = {.path = (char *)path};
+    readers r = {0};
+    bool good = readers_open(&r, &model->preprocess, 1, 1, error) && read_batch(&r, &model->preprocess, &one, 1, error) &&
+                dt_encoder_run(encoder, r.images, 1, row, error);
+    readers_close(&r);
+    return good;
+}
+
 bool dt_embed_texts(dt_model *model, dt_encoder *text_encoder, const char *const *texts, size_t count,
                     float *embeddings, dt_progress progress, dt_error *error)
 {
-    size_t batch = (size_t)dt_encoder_batch(text_encoder), dim = (size_t)model->config.embed_dim;
+    size_t batch = (size_t)dt_encoder_batch(text_encoder), dim = dt_encoder_width(text_encoder);
     for (size_t done = 0; done < count;) {
         size_t part = count - done < batch ? count - done : batch;
         if (!dt_encode_texts(model, text_encoder, texts + done, part, embeddings + done * dim, error))

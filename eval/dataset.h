@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "data/error.h"
+#include "data/pairs.h"
 #include "eval/model.h"
 
 typedef struct dt_dataset dt_dataset;
@@ -42,17 +43,31 @@ void dt_captions_free(dt_captions *captions); /* zeroes it; a zeroed one is allo
  * Written to text[size], cut at a whole character. */
 bool dt_dataset_describe(const dt_dataset *dataset, size_t index, char *text, size_t size, dt_error *error);
 
+/* The picture file's own bytes (JPEG in a store; whatever a folder holds): borrowed from a store's map; of a folder read
+ * into *room, which the caller frees. */
+bool dt_dataset_picture(const dt_dataset *dataset, size_t index, const uint8_t **bytes, size_t *size, uint8_t **room,
+                        dt_error *error);
+
+/* The file of a folder's image; NULL for a store. */
+const char *dt_dataset_file(const dt_dataset *dataset, size_t index);
+
+/* The store itself; NULL for a folder. */
+const dt_pairs *dt_dataset_pairs(const dt_dataset *dataset);
+
 /* Told now and then how far a long computation is. `tell` NULL: nobody listens. */
 typedef struct dt_progress {
     void (*tell)(void *context, const char *what, size_t done, size_t total);
     void *context;
 } dt_progress;
 
-/* Embeds all images, in order, into unit rows [count, embed_dim]. The images are decoded and transformed by
+/* Encodes all images, in order, into rows [count, dt_encoder_width]. The images are decoded and transformed by
  * the model's preprocess on `threads` threads (0: one a processor); an image that does not decode is an error
  * that names it. */
 bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder,
                       int threads, float *embeddings, dt_progress progress, dt_error *error);
+
+/* Encodes one picture file into a row of dt_encoder_width. */
+bool dt_embed_file(const char *path, const dt_model *model, dt_encoder *image_encoder, float *row, dt_error *error);
 
 /* dt_encode_texts with progress. */
 bool dt_embed_texts(dt_model *model, dt_encoder *text_encoder, const char *const *texts, size_t count,

@@ -8,11 +8,12 @@
 struct dt_encoder {
     dt_graph *graph;
     dt_plan *plan;
-    dt_tensor *samples, *embeddings;
-    int batch, dim, context; /* context 0: images */
+    dt_tensor *samples, *rows;
+    int batch, context; /* context 0: images */
+    size_t width;
     size_t sample_bytes;
     void *room;        /* one batch of samples, for a last batch that is not full */
-    float *whole;      /* one batch of embeddings */
+    float *whole;      /* one batch of rows */
 };
 
 static dt_encoder *fail(dt_encoder *encoder, dt_error *error, const char *message)
@@ -22,47 +23,59 @@ static dt_encoder *fail(dt_encoder *encoder, dt_error *error, const char *messag
     return NULL;
 }
 
-/* Settles an encoder whose graph has been recorded up to the projection. */
-static dt_encoder *finish(dt_encoder *e, const dt_backend *backend, dt_tensor *projected, dt_error *error)
+static dt_tensor *record(dt_scope root, const dt_model *model, dt_tower tower, dt_layer layer, dt_tensor *samples)
 {
-    e->embeddings = dt_keep(dt_l2_normalize(projected, 1e-24f)); /* so that a zero row stays zero */
+    const dt_clip_config *c = &model->config;
+    bool text = tower == DT_TOWER_TEXT;
+    if (layer == DT_LAYER_LOGITS)
+        return dt_classifier(root, c, &model->head, samples, false);
+    if (layer == DT_LAYER_FEATURES)
+        return text ? dt_clip_text_features(root, c, samples) : dt_clip_image_features(root, c, samples, false);
+    dt_tensor *projected = text ? dt_clip_text(root, c, samples) : dt_clip_image(root, c, samples, false);
+    return dt_l2_normalize(projected, 1e-24f); /* so that a zero row stays zero */
+}
+
+static dt_tensor *input(dt_encoder *e, const dt_clip_config *c, dt_tower tower)
+{
+    int64_t size = dt_clip_image_size(c);
+    if (tower == DT_TOWER_TEXT)
+        return dt_input(e->graph, "tokens", DT_I32, dt_dims(e->batch, e->context));
+    return dt_input(e->graph, "images", DT_F32, dt_dims(e->batch, size, size, 3));
+}
+
+dt_encoder *dt_encoder_new(dt_model *model, const dt_backend *backend, dt_tower tower, dt_layer layer, int batch,
+                           dt_error *error)
+{
+    dt_encoder *e = calloc(1, sizeof *e);
+    if (tower == DT_TOWER_TEXT && !model->config.has_text)
+        return fail(e, error, "this model has no text tower");
+    if (layer == DT_LAYER_LOGITS && (!model->head.classes || model->head.tower != tower))
+        return fail(e, error, tower == DT_TOWER_TEXT ? "this model has no classifier of texts"
+                                                     : "this model has no classifier of images");
+    if (!e || !(e->graph = dt_graph_new()))
+        return fail(e, error, "out of memory");
+    e->batch = batch;
+    e->context = tower == DT_TOWER_TEXT ? model->config.text.context_length : 0;
+    e->samples = input(e, &model->config, tower);
+    e->rows = dt_keep(record((dt_scope){e->graph, model->params, ""}, model, tower, layer, e->samples));
     e->plan = dt_plan_new(e->graph, backend, NULL);
     if (!e->plan)
         return fail(e, error, dt_graph_error(e->graph));
-    e->sample_bytes = dt_dtype_size(e->samples->dtype) * (size_t)(dt_count(&e->samples->shape) / e->batch);
-    e->room = calloc((size_t)e->batch, e->sample_bytes);
-    e->whole = calloc((size_t)e->batch * (size_t)e->dim, sizeof(float));
+    e->width = (size_t)e->rows->shape.dim[1];
+    e->sample_bytes = dt_dtype_size(e->samples->dtype) * (size_t)(dt_count(&e->samples->shape) / batch);
+    e->room = calloc((size_t)batch, e->sample_bytes);
+    e->whole = calloc((size_t)batch * e->width, sizeof(float));
     return e->room && e->whole ? e : fail(e, error, "out of memory");
-}
-
-static dt_encoder *start(const dt_model *model, int batch)
-{
-    dt_encoder *e = calloc(1, sizeof *e);
-    if (e)
-        *e = (dt_encoder){.graph = dt_graph_new(), .batch = batch, .dim = model->config.embed_dim};
-    return e;
 }
 
 dt_encoder *dt_image_encoder_new(dt_model *model, const dt_backend *backend, int batch, dt_error *error)
 {
-    dt_encoder *e = start(model, batch);
-    if (!e || !e->graph)
-        return fail(e, error, "out of memory");
-    int64_t size = dt_clip_image_size(&model->config);
-    e->samples = dt_input(e->graph, "images", DT_F32, dt_dims(batch, size, size, 3));
-    dt_scope root = {e->graph, model->params, ""};
-    return finish(e, backend, dt_clip_image(root, &model->config, e->samples, false), error);
+    return dt_encoder_new(model, backend, DT_TOWER_IMAGE, DT_LAYER_EMBEDDING, batch, error);
 }
 
 dt_encoder *dt_text_encoder_new(dt_model *model, const dt_backend *backend, int batch, dt_error *error)
 {
-    dt_encoder *e = start(model, batch);
-    if (!e || !e->graph)
-        return fail(e, error, "out of memory");
-    e->context = model->config.text.context_length;
-    e->samples = dt_input(e->graph, "tokens", DT_I32, dt_dims(batch, e->context));
-    dt_scope root = {e->graph, model->params, ""};
-    return finish(e, backend, dt_clip_text(root, &model->config, e->samples), error);
+    return dt_encoder_new(model, backend, DT_TOWER_TEXT, DT_LAYER_EMBEDDING, batch, error);
 }
 
 void dt_encoder_free(dt_encoder *e)
@@ -81,7 +94,12 @@ int dt_encoder_batch(const dt_encoder *e)
     return e->batch;
 }
 
-bool dt_encoder_run(dt_encoder *e, const void *samples, int count, float *embeddings, dt_error *error)
+size_t dt_encoder_width(const dt_encoder *e)
+{
+    return e->width;
+}
+
+bool dt_encoder_run(dt_encoder *e, const void *samples, int count, float *rows, dt_error *error)
 {
     if (count < 1 || count > e->batch)
         return dt_fail(error, "%d samples for an encoder of batch %d", count, e->batch);
@@ -93,8 +111,8 @@ bool dt_encoder_run(dt_encoder *e, const void *samples, int count, float *embedd
     const char *message = dt_plan_run(e->plan, 0, 0);
     if (message)
         return dt_fail(error, "%s", message);
-    dt_plan_read(e->plan, e->embeddings, e->whole);
-    memcpy(embeddings, e->whole, sizeof(float) * (size_t)count * (size_t)e->dim);
+    dt_plan_read(e->plan, e->rows, e->whole);
+    memcpy(rows, e->whole, sizeof(float) * (size_t)count * e->width);
     return true;
 }
 
@@ -113,7 +131,7 @@ bool dt_encode_texts(dt_model *model, dt_encoder *e, const char *const *texts, s
             good = dt_tokenizer_encode_padded(model->tokenizer, text, strlen(text), ids + i * context, e->context, error) ||
                    dt_fail_prefix(error, "text %zu", from + i);
         }
-        good = good && dt_encoder_run(e, ids, (int)n, embeddings + from * (size_t)e->dim, error);
+        good = good && dt_encoder_run(e, ids, (int)n, embeddings + from * e->width, error);
     }
     free(ids);
     return good;
@@ -122,7 +140,7 @@ bool dt_encode_texts(dt_model *model, dt_encoder *e, const char *const *texts, s
 bool dt_encode_classes(dt_model *model, dt_encoder *e, const char *const *prompts, size_t classes, size_t templates,
                        float *weights, dt_error *error)
 {
-    size_t dim = (size_t)e->dim;
+    size_t dim = e->width;
     float *rows = calloc(templates * dim, sizeof *rows);
     bool good = rows || dt_fail(error, "out of memory");
     if (good && templates == 1) { /* full batches of classes instead of a batch a class */

@@ -6,12 +6,14 @@
 #include "data/json.h"
 #include "data/tokenizer.h"
 #include "data/transform.h"
-#include "encoders/clip.h"
+#include "encoders/classifier.h"
 #include "kernels/backend.h"
 
 /* Reads a model description with open_clip's field names (embed_dim, vision_cfg, text_cfg, quick_gelu, init_logit_scale, ...;
- * README, "Models"). `file` and `path` say where it stands, for messages. */
-bool dt_model_config(const json_t *json, const char *file, const char *path, dt_clip_config *config, dt_error *error);
+ * README, "Models"). Without text_cfg it is an image tower alone. A classifier has a "head" too: {"tower": "image" or "text",
+ * "input": "features" or "embedding", "classes": [names]}. `file` and `path` say where it stands, for messages. */
+bool dt_model_config(const json_t *json, const char *file, const char *path, dt_clip_config *config, dt_head_config *head,
+                     dt_error *error);
 
 /* The description of a preset ("ViT-B-32"), an object that the caller frees with json_decref; NULL: no such preset, with the
  * names that there are. Preset i's name, NULL beyond the last. */
@@ -20,6 +22,7 @@ const char *dt_model_preset_name(size_t i);
 
 typedef struct dt_model {
     dt_clip_config config;
+    dt_head_config head;      /* classes 0: it is no classifier */
     json_t *json;             /* the description that config was read from */
     dt_params *params;        /* allocated */
     dt_tokenizer *tokenizer;  /* NULL: the model came without one */
@@ -32,6 +35,11 @@ dt_model *dt_model_new(const json_t *json, dt_tokenizer *tokenizer, uint64_t see
 
 /* From a run's folder (its newest weights), or from one .safetensors file that Duet wrote, with tokenizer.json beside it. */
 dt_model *dt_model_load(const char *path, dt_error *error);
+
+/* The same model with a (new) head, described as above, whose parameters are zero. Takes over model and head, also when it
+ * fails. */
+dt_model *dt_model_with_head(dt_model *model, json_t *head, dt_error *error);
+const char *dt_model_class_name(const dt_model *model, size_t c); /* of the head; NULL beyond the last */
 void dt_model_free(dt_model *model); /* NULL is allowed */
 
 /* Writes parameters and buffers under their names, with the description in the metadata. Atomic. */
@@ -43,19 +51,30 @@ bool dt_model_read(dt_model *model, const char *path, dt_error *error);
 
 /* ---- Embeddings ---- */
 
+/* What an encoder gives for a sample. */
+typedef enum dt_layer {
+    DT_LAYER_EMBEDDING, /* after the projection, of unit length: where images and texts are compared */
+    DT_LAYER_FEATURES,  /* of the tower, before the projection: what the CLIP paper's linear probe takes */
+    DT_LAYER_LOGITS,    /* of the model's head, which must be on that tower */
+} dt_layer;
+
 /* One tower in evaluation mode with a plan for up to `batch` samples. Borrows the model, whose parameters may change between
  * runs (training continues while an encoder lives). */
 typedef struct dt_encoder dt_encoder;
+dt_encoder *dt_encoder_new(dt_model *model, const dt_backend *backend, dt_tower tower, dt_layer layer, int batch,
+                           dt_error *error);
+/* The same for embeddings. */
 dt_encoder *dt_image_encoder_new(dt_model *model, const dt_backend *backend, int batch, dt_error *error);
 dt_encoder *dt_text_encoder_new(dt_model *model, const dt_backend *backend, int batch, dt_error *error);
 void dt_encoder_free(dt_encoder *encoder); /* NULL is allowed */
 int dt_encoder_batch(const dt_encoder *encoder);
+size_t dt_encoder_width(const dt_encoder *encoder); /* of a row: embed_dim, the tower's width, or the number of classes */
 
-/* Embeds count <= batch samples: images float32 [count, size, size, 3] normalised, or tokens int32 [count, context]; writes
- * unit-length rows float32 [count, embed_dim]. */
-bool dt_encoder_run(dt_encoder *encoder, const void *samples, int count, float *embeddings, dt_error *error);
+/* Encodes count <= batch samples: images float32 [count, size, size, 3] normalised, or tokens int32 [count, context]; writes
+ * rows float32 [count, width]. */
+bool dt_encoder_run(dt_encoder *encoder, const void *samples, int count, float *rows, dt_error *error);
 
-/* Embeds texts (NUL-terminated UTF-8), tokenised by the model's tokenizer, a batch at a time, into [count, embed_dim]. */
+/* Encodes texts (NUL-terminated UTF-8), tokenised by the model's tokenizer, a batch at a time, into [count, width]. */
 bool dt_encode_texts(dt_model *model, dt_encoder *encoder, const char *const *texts, size_t count, float *embeddings,
                      dt_error *error);
 

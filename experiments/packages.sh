@@ -51,6 +51,7 @@ header libpng png.h libpng-dev
 header HarfBuzz hb.h libharfbuzz-dev
 header utf8proc utf8proc.h libutf8proc-dev
 header zlib zlib.h zlib1g-dev
+header libLBFGS lbfgs.h liblbfgs-dev
 pkg-config --exists libpcre2-8 2>/dev/null || miss PCRE2 libpcre2-dev
 if [ "$stage" = test ]; then
     command_ prove perl

@@ -144,6 +144,7 @@ dt_trainer *dt_trainer_new(dt_model *model, const dt_backend *backend, const dt_
                       .scale = dt_params_find(model->params, "logit_scale")};
     bool good = options->loss == DT_LOSS_INFONCE || model->config.has_logit_bias ||
                 dt_fail(error, "the sigmoid loss needs a model with init_logit_bias");
+    good = good && (model->config.has_text || dt_fail(error, "contrastive training needs a model with text_cfg"));
     good = good && ((t->optimizer = dt_optimizer_new(&options->optimizer, model->params, backend)) ||
                     dt_fail(error, "no memory for the optimizer"));
     good = good && (options->chunk_size ? plan_chunks(t, error) : plan_whole(t, error));

@@ -10,23 +10,17 @@
 #include "experiments/evaluation.h"
 #include "experiments/log.h"
 #include "experiments/options.h"
+#include "experiments/run_folder.h"
 #include "experiments/trainer.h"
-#include "experiments/version.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
-enum { PATH = 4096, TIMED_FROM = 5, SETTLED_AT = 40 };
+enum { TIMED_FROM = 5, SETTLED_AT = 40 };
 
 typedef struct run {
-    const char *folder;
+    dt_run_folder folder;
     dt_train_config config;
     dt_pairs *pairs;
     dt_model *model;
@@ -35,9 +29,6 @@ typedef struct run {
     dt_logger *log;
     dt_run_state state;
     dt_evaluation *evaluation;
-    sigset_t stopping;   /* SIGINT and SIGTERM */
-    int signals;         /* a descriptor that tells of them */
-    int lock;            /* one of the folder: a second process keeps out, and what killed ones left is swept */
     double started;      /* when this process began to train, less the seconds of earlier ones */
     uint64_t first;      /* steps that were done then */
     double timed;        /* when TIMED_FROM more were done */
@@ -45,83 +36,12 @@ typedef struct run {
     int64_t last_step;
 } run;
 
-/* PATH of a file in the run's folder. */
-static const char *in_run(const run *r, const char *name, char room[PATH])
+static const char *in_run(const run *r, const char *name, char room[DT_RUN_PATH])
 {
-    snprintf(room, PATH, "%s/%s", r->folder, name);
-    return room;
+    return dt_in_run(r->folder.path, name, room);
 }
 
 /* ---- Preparing ---- */
-
-/* The first place where two configurations differ, as a dotted path. False: they are equal. */
-static bool difference(const json_t *a, const json_t *b, char *path, size_t size)
-{
-    const char *key;
-    json_t *value;
-    if (!json_is_object(a) || !json_is_object(b))
-        return !json_equal((json_t *)a, (json_t *)b);
-    size_t used = strlen(path);
-    for (int turn = 0; turn < 2; turn++) {
-        json_object_foreach((json_t *)(turn ? b : a), key, value)
-        {
-            snprintf(path + used, size - used, "%s%s", used ? "." : "", key);
-            json_t *other = json_object_get(turn ? a : b, key);
-            if (!other || difference(value, other, path, size))
-                return true;
-            path[used] = 0;
-        }
-    }
-    return false;
-}
-
-/* Whether the run in the folder, if there is one, has this configuration. */
-static bool check_config(const run *r, dt_error *error)
-{
-    char path[PATH], where[256] = "";
-    if (!dt_file_exists(in_run(r, "config.json", path)))
-        return true;
-    json_t *old = dt_json_load(path, error);
-    json_object_del(old, "versions");
-    bool differs = old && difference(old, r->config.json, where, sizeof where);
-    bool good = old && !differs;
-    if (differs)
-        dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another --out, or "
-                       "begin anew with --restart", r->folder, where);
-    json_decref(old);
-    return good;
-}
-
-/* Where a file system has no locks, all goes without. */
-static bool claim_folder(run *r, dt_error *error)
-{
-    char path[PATH];
-    if (!dt_make_directories(r->folder, error))
-        return false;
-    r->lock = open(r->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (r->lock < 0)
-        return dt_fail(error, "cannot open %s: %s", r->folder, strerror(errno));
-    if (flock(r->lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
-        return dt_fail(error, "%s: another process trains in this folder", r->folder);
-    dt_remove_temporaries(r->folder);
-    dt_remove_temporaries(in_run(r, "checkpoints", path));
-    return true;
-}
-
-/* The first writing: everything that could be wrong has been looked at. Old parameters go only when that was asked for. */
-static bool start_folder(const run *r, bool restart, dt_error *error)
-{
-    char path[PATH];
-    json_t *whole = json_copy(r->config.json);
-    bool good = (whole && json_object_set_new(whole, "versions", dt_versions()) == 0) || dt_fail(error, "out of memory");
-    if (good && restart && unlink(in_run(r, "model.safetensors", path)) && errno != ENOENT)
-        good = dt_fail(error, "cannot remove %s: %s", path, strerror(errno));
-    good = good && dt_checkpoint_clear(r->folder, error) &&
-           dt_tokenizer_save(r->model->tokenizer, in_run(r, "tokenizer.json", path), error) &&
-           dt_json_write(in_run(r, "config.json", path), whole, error);
-    json_decref(whole);
-    return good;
-}
 
 static bool open_pairs(run *r, dt_error *error)
 {
@@ -170,7 +90,7 @@ static dt_tokenizer *learn_tokenizer(const run *r, dt_error *error)
 /* That of the run where it goes on, else the one that the configuration asks for. */
 static dt_tokenizer *get_tokenizer(const run *r, bool resumes, dt_error *error)
 {
-    char path[PATH];
+    char path[DT_RUN_PATH];
     if (resumes)
         return dt_tokenizer_load(in_run(r, "tokenizer.json", path), error);
     if (json_is_string(r->config.tokenizer))
@@ -189,13 +109,13 @@ static bool open_loader(run *r, dt_error *error)
     if ((uint64_t)o.batch_size > dt_pairs_count(r->pairs))
         return dt_fail(error, "batch_size is %d, but there are only %llu pairs", o.batch_size,
                        (unsigned long long)dt_pairs_count(r->pairs));
-    return dt_train_transform(&r->config, &r->model->preprocess, &o.transform, error) &&
+    return dt_config_transform(r->config.augment, &r->model->preprocess, &o.transform, error) &&
            (r->loader = dt_loader_open(&o, error)) != NULL;
 }
 
 static bool open_log(run *r, bool resumed, bool quiet, dt_error *error)
 {
-    char path[PATH];
+    char path[DT_RUN_PATH];
     dt_log_options o = {.path = in_run(r, "log.jsonl", path), .resume = resumed, .resume_step = (int64_t)r->state.step,
                         .steps = r->state.total_steps, .quiet = quiet};
     return (r->log = dt_log_open(&o, error)) != NULL;
@@ -212,21 +132,23 @@ static bool prepare_training(run *r, bool resumes, dt_error *error)
                             .seed = (uint64_t)c->seed};
     r->state = (dt_run_state){.total_steps = c->steps, .settled = c->minutes <= 0};
     r->trainer = dt_trainer_new(r->model, dt_cpu(), &o, error);
-    return r->trainer && (!resumes || dt_checkpoint_restore(r->folder, r->model, dt_trainer_optimizer(r->trainer),
+    return r->trainer && (!resumes || dt_checkpoint_restore(r->folder.path, r->model, dt_trainer_optimizer(r->trainer),
                                                             &r->state, error));
 }
 
 static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step;
-    char path[PATH];
-    if ((!restart && !check_config(r, error)) || !open_pairs(r, error))
+    char path[DT_RUN_PATH];
+    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_pairs(r, error))
         return false;
-    bool resumes = !restart && dt_run_checkpoint(r->folder, path, sizeof path, &step);
+    bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     if (!prepare_training(r, resumes, error) || !open_loader(r, error) ||
-        !(r->evaluation = dt_evaluation_new(r->model, r->config.evaluate, r->folder, error)))
+        !(r->evaluation = dt_evaluation_new(r->model, r->config.evaluate, r->folder.path, error)))
         return false;
-    return claim_folder(r, error) && (resumes || start_folder(r, restart, error)) && open_log(r, resumes, quiet, error);
+    return dt_run_claim(&r->folder, error) &&
+           (resumes || dt_run_start(&r->folder, r->config.json, r->model->tokenizer, restart, error)) &&
+           open_log(r, resumes, quiet, error);
 }
 
 static void close_run(run *r)
@@ -238,20 +160,10 @@ static void close_run(run *r)
     dt_pairs_close(r->pairs);
     dt_log_close(r->log);
     dt_train_config_free(&r->config);
-    if (r->signals >= 0)
-        close(r->signals);
-    if (r->lock >= 0)
-        close(r->lock);
+    dt_run_close(&r->folder);
 }
 
 /* ---- Training ---- */
-
-static double learning_rate(const run *r)
-{
-    double warmup = r->config.warmup < 1 ? r->config.warmup * (double)r->state.total_steps : r->config.warmup;
-    return dt_learning_rate(r->config.schedule, r->config.learning_rate, r->state.step, (uint64_t)(warmup + 0.5),
-                            (uint64_t)r->state.total_steps);
-}
 
 /* A run limited in time takes the pace of its first steps and cuts the number of steps once, so that the schedule ends in
  * time and everything after is a function of the step again. True in that moment: it belongs into a checkpoint. */
@@ -295,21 +207,15 @@ static bool log_step(run *r, const dt_step_result *result, double rate, dt_error
 static bool save(run *r, dt_error *error)
 {
     r->state.seconds = dt_now() - r->started;
-    return dt_checkpoint_save(r->folder, r->model, dt_trainer_optimizer(r->trainer), &r->state,
+    return dt_checkpoint_save(r->folder.path, r->model, dt_trainer_optimizer(r->trainer), &r->state,
                               r->config.keep_checkpoints, error);
-}
-
-static bool interrupted(const run *r)
-{
-    struct signalfd_siginfo info;
-    return read(r->signals, &info, sizeof info) == sizeof info;
 }
 
 static bool one_step(run *r, dt_error *error)
 {
     dt_batch batch;
     dt_step_result result;
-    double rate = learning_rate(r);
+    double rate = dt_config_rate(&r->config.rate, r->state.step, r->state.total_steps);
     if (!dt_loader_next(r->loader, &batch, error) ||
         !dt_trainer_step(r->trainer, batch.images, batch.tokens, (float)rate, &result, error))
         return dt_fail_prefix(error, "step %llu", (unsigned long long)r->state.step + 1);
@@ -330,7 +236,7 @@ static bool train(run *r, bool *stopped, dt_error *error)
             return false;
         int64_t step = (int64_t)r->state.step;
         bool due = settle_steps(r) || step % c->checkpoint_every == 0 || step == r->state.total_steps;
-        *stopped = interrupted(r);
+        *stopped = dt_run_interrupted(&r->folder);
         if ((*stopped || due) && !save(r, error))
             return false;
         if (*stopped)
@@ -344,7 +250,7 @@ static bool train(run *r, bool *stopped, dt_error *error)
 
 static bool finish(run *r, dt_error *error)
 {
-    char path[PATH];
+    char path[DT_RUN_PATH];
     return dt_model_save(r->model, in_run(r, "model.safetensors", path), error) &&
            dt_evaluation_run(r->evaluation, r->log, (int64_t)r->state.step, true, error) &&
            dt_evaluation_report(r->evaluation, error);
@@ -354,13 +260,13 @@ static int pretrain(run *r, bool restart, bool quiet)
 {
     dt_error error;
     bool stopped = false;
-    char path[PATH];
+    char path[DT_RUN_PATH];
     bool good = prepare(r, restart, quiet, &error);
     if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
                    (long long)r->state.total_steps);
     good = good && train(r, &stopped, &error);
-    sigprocmask(SIG_UNBLOCK, &r->stopping, NULL); /* the last checkpoint is written; from here a signal just ends it */
+    dt_run_release_signals(&r->folder); /* the last checkpoint is written */
     if (good && stopped)
         dt_log_say(r->log, "stopped after step %llu; the same command goes on from there",
                    (unsigned long long)r->state.step);
@@ -369,15 +275,8 @@ static int pretrain(run *r, bool restart, bool quiet)
     if (!good)
         fprintf(stderr, "duet pretrain: %s\n", error.message);
     else if (!stopped)
-        dt_log_say(r->log, "done: %s, %s/report.html", in_run(r, "model.safetensors", path), r->folder);
+        dt_log_say(r->log, "done: %s, %s/report.html", in_run(r, "model.safetensors", path), r->folder.path);
     return good ? stopped ? 130 : DT_EXIT_GOOD : DT_EXIT_FAILURE;
-}
-
-/* "runs/NAME" for a configuration NAME.json. */
-static void default_folder(const char *config, char *folder, size_t size)
-{
-    const char *slash = strrchr(config, '/'), *name = slash ? slash + 1 : config, *dot = strrchr(name, '.');
-    snprintf(folder, size, "runs/%.*s", dot ? (int)(dot - name) : (int)strlen(name), name);
 }
 
 int dt_cmd_pretrain(int argc, char **argv)
@@ -396,18 +295,13 @@ int dt_cmd_pretrain(int argc, char **argv)
                             "gets config.json, log.jsonl, checkpoints, model.safetensors and report.html. A run that was "
                             "interrupted in any way goes on, to the same bits, when the command is given again.",
                             options, sizeof options / sizeof *options, .least = 1, .most = 1};
-    char **arguments, folder[PATH];
+    char **arguments, folder[DT_RUN_PATH];
     int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
     if (status >= 0)
         return status;
-    run r = {.folder = out ? out : folder, .signals = -1, .lock = -1};
-    default_folder(arguments[0], folder, sizeof folder);
-    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
-    sigemptyset(&r.stopping);
-    sigaddset(&r.stopping, SIGINT);
-    sigaddset(&r.stopping, SIGTERM);
-    sigprocmask(SIG_BLOCK, &r.stopping, NULL); /* before any thread starts: all of them leave these to the descriptor */
-    r.signals = signalfd(-1, &r.stopping, SFD_NONBLOCK | SFD_CLOEXEC);
+    dt_run_default_folder(arguments[0], folder);
+    run r = {.folder = {.path = out ? out : folder}};
+    dt_run_catch_signals(&r.folder);
     dt_error error;
     if (!dt_train_config_load(&r.config, arguments[0], set.items, set.count, &error)) {
         fprintf(stderr, "duet pretrain: %s\n", error.message);

@@ -17,22 +17,6 @@ static const char defaults[] =
     "\"evaluate\": {\"every\": 0, \"sets\": []}"
     "}";
 
-/* Puts the members of `from` over those of `onto`, descending into objects that both have; a model's description and
- * other values that are free in form are replaced whole. */
-static void overlay(json_t *onto, const json_t *from)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)from, key, value)
-    {
-        json_t *there = json_object_get(onto, key);
-        if (json_is_object(there) && json_is_object(value))
-            overlay(there, value);
-        else
-            json_object_set(onto, key, value);
-    }
-}
-
 static bool read_data(dt_train_config *c, const json_t *data, const char *file, dt_error *error)
 {
     double cache_mb = 0;
@@ -51,49 +35,16 @@ static bool read_data(dt_train_config *c, const json_t *data, const char *file, 
                    dt_json_kind_name(c->train));
 }
 
-static bool read_optimizer(dt_train_config *c, const json_t *json, const char *file, dt_error *error)
-{
-    const char *kind = NULL;
-    dt_optimizer_config *o = &c->optimizer;
-    const dt_json_field fields[] = {
-        {"kind", DT_JSON_STRING, &kind, .choices = "adamw|adam|sgd"},
-        {"lr", DT_JSON_DOUBLE, &c->learning_rate, .least = 0, .most = 1000},
-        {"beta1", DT_JSON_FLOAT, &o->beta1, .least = 0, .most = 0.999999},
-        {"beta2", DT_JSON_FLOAT, &o->beta2, .least = 0, .most = 0.9999999},
-        {"eps", DT_JSON_FLOAT, &o->eps, .least = 0, .most = 1},
-        {"momentum", DT_JSON_FLOAT, &o->momentum, .least = 0, .most = 1},
-        {"nesterov", DT_JSON_BOOL, &o->nesterov, .required = false},
-        {"weight_decay", DT_JSON_FLOAT, &o->weight_decay, .least = 0, .most = 1000},
-        {"clip_norm", DT_JSON_FLOAT, &o->clip_norm, .least = 0, .most = 1e30},
-    };
-    if (!dt_json_read(json, file, "optimizer", fields, sizeof fields / sizeof *fields, error))
-        return false;
-    o->kind = !strcmp(kind, "sgd") ? DT_SGD : !strcmp(kind, "adam") ? DT_ADAM : DT_ADAMW;
-    return true;
-}
-
 static bool read_rest(dt_train_config *c, const json_t *schedule, const json_t *checkpoint, const json_t *evaluate,
                       const char *file, dt_error *error)
 {
-    const char *kind = NULL;
-    const dt_json_field schedule_fields[] = {
-        {"kind", DT_JSON_STRING, &kind, .choices = "cosine|constant"},
-        {"warmup", DT_JSON_DOUBLE, &c->warmup, .least = 0, .most = 1e12},
-    };
-    const dt_json_field checkpoint_fields[] = {
-        {"every", DT_JSON_INT64, &c->checkpoint_every, .least = 1, .most = 1e15},
-        {"keep", DT_JSON_INT, &c->keep_checkpoints, .least = 1, .most = 100000},
-    };
     const dt_json_field evaluate_fields[] = {
         {"every", DT_JSON_INT64, &c->evaluate_every, .least = 0, .most = 1e15},
         {"sets", DT_JSON_ARRAY, &c->evaluate, .required = true},
     };
-    if (!dt_json_read(schedule, file, "schedule", schedule_fields, 2, error) ||
-        !dt_json_read(checkpoint, file, "checkpoint", checkpoint_fields, 2, error) ||
-        !dt_json_read(evaluate, file, "evaluate", evaluate_fields, 2, error))
-        return false;
-    c->schedule = strcmp(kind, "constant") ? DT_SCHEDULE_COSINE : DT_SCHEDULE_CONSTANT;
-    return true;
+    return dt_config_schedule(schedule, file, &c->rate, error) &&
+           dt_config_checkpoint(checkpoint, file, &c->checkpoint_every, &c->keep_checkpoints, error) &&
+           dt_json_read(evaluate, file, "evaluate", evaluate_fields, 2, error);
 }
 
 static bool read(dt_train_config *c, const char *file, dt_error *error)
@@ -121,7 +72,7 @@ static bool read(dt_train_config *c, const char *file, dt_error *error)
         {"evaluate", DT_JSON_OBJECT, &evaluate, .required = true},
     };
     if (!dt_json_read(c->json, file, "", fields, sizeof fields / sizeof *fields, error) ||
-        !read_data(c, data, file, error) || !read_optimizer(c, optimizer, file, error) ||
+        !read_data(c, data, file, error) || !dt_config_optimizer(optimizer, file, &c->optimizer, &c->rate.base, error) ||
         !read_rest(c, schedule, checkpoint, evaluate, file, error))
         return false;
     c->loss = strcmp(loss, "sigmoid") ? DT_LOSS_INFONCE : DT_LOSS_SIGMOID;
@@ -138,20 +89,8 @@ static bool read(dt_train_config *c, const char *file, dt_error *error)
 bool dt_train_config_load(dt_train_config *c, const char *path, const char *const *overrides, size_t count,
                           dt_error *error)
 {
-    *c = (dt_train_config){0};
-    json_t *file = dt_json_load(path, error);
-    c->json = file ? dt_json_parse(defaults, sizeof defaults - 1, "defaults", error) : NULL;
-    if (c->json && !json_is_object(file))
-        dt_fail(error, "%s: expected an object, found %s", path, dt_json_kind_name(file));
-    bool good = c->json && json_is_object(file);
-    if (good) {
-        overlay(c->json, file);
-        json_object_del(c->json, "versions"); /* the config.json of a run serves as a configuration too */
-    }
-    for (size_t i = 0; good && i < count; i++)
-        good = dt_json_set(c->json, NULL, overrides[i], error);
-    json_decref(file);
-    good = good && read(c, path, error);
+    *c = (dt_train_config){.json = dt_config_load(defaults, path, overrides, count, error)};
+    bool good = c->json && read(c, path, error);
     if (!good)
         dt_train_config_free(c);
     return good;
@@ -161,54 +100,4 @@ void dt_train_config_free(dt_train_config *c)
 {
     json_decref(c->json);
     *c = (dt_train_config){0};
-}
-
-static bool read_pair(const json_t *array, const char *key, double *pair, dt_error *error)
-{
-    if (!array)
-        return true;
-    for (size_t i = 0; i < 2; i++) {
-        if (json_array_size(array) != 2 || !json_is_number(json_array_get(array, i)))
-            return dt_fail(error, "augment.%s: expected two numbers, least and most", key);
-        pair[i] = json_number_value(json_array_get(array, i));
-    }
-    return true;
-}
-
-bool dt_train_transform(const dt_train_config *config, const dt_transform *preprocess, dt_transform *t, dt_error *error)
-{
-    static const struct {
-        const char *name;
-        dt_transform_mode mode;
-    } modes[] = {{"none", DT_TRANSFORM_EVAL}, {"random_resized_crop", DT_TRANSFORM_RANDOM_RESIZED_CROP},
-                 {"jitter", DT_TRANSFORM_JITTER}, {"pad_crop", DT_TRANSFORM_PAD_CROP}};
-    const char *name = json_string_value(json_object_get(config->augment, "mode"));
-    dt_transform_mode mode = DT_TRANSFORM_RANDOM_RESIZED_CROP;
-    for (size_t i = 0; name && i < sizeof modes / sizeof *modes; i++)
-        if (!strcmp(name, modes[i].name))
-            mode = modes[i].mode;
-    *t = dt_transform_default(mode, preprocess->size);
-    t->interpolation = preprocess->interpolation;
-    memcpy(t->mean, preprocess->mean, sizeof t->mean);
-    memcpy(t->std, preprocess->std, sizeof t->std);
-    const json_t *scale = NULL, *ratio = NULL;
-    const dt_json_field fields[] = {
-        {"mode", DT_JSON_STRING, NULL, .required = true, .choices = "none|random_resized_crop|jitter|pad_crop"},
-        {"flip", DT_JSON_DOUBLE, &t->flip, .least = 0, .most = 1},
-        {"scale", DT_JSON_ARRAY, &scale, .required = false},
-        {"ratio", DT_JSON_ARRAY, &ratio, .required = false},
-        {"shift", DT_JSON_DOUBLE, &t->shift, .least = 0, .most = 1},
-        {"padding", DT_JSON_INT, &t->padding, .least = 0, .most = 8192},
-        {"reflect", DT_JSON_BOOL, &t->reflect, .required = false},
-        {"full_decode", DT_JSON_BOOL, &t->full_decode, .required = false},
-        {"colour_jitter", DT_JSON_DOUBLE, &t->colour_jitter, .least = 0, .most = 1},
-        {"brightness", DT_JSON_DOUBLE, &t->brightness, .least = 0, .most = 1},
-        {"contrast", DT_JSON_DOUBLE, &t->contrast, .least = 0, .most = 1},
-        {"saturation", DT_JSON_DOUBLE, &t->saturation, .least = 0, .most = 1},
-        {"hue", DT_JSON_DOUBLE, &t->hue, .least = 0, .most = 0.5},
-        {"grayscale", DT_JSON_DOUBLE, &t->grayscale, .least = 0, .most = 1},
-    };
-    return dt_json_read(config->augment, "config", "augment", fields, sizeof fields / sizeof *fields, error) &&
-           read_pair(scale, "scale", t->scale, error) && read_pair(ratio, "ratio", t->ratio, error) &&
-           dt_transform_check(t, error);
 }

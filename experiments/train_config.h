@@ -3,9 +3,7 @@
 #ifndef DUET_EXPERIMENTS_TRAIN_CONFIG_H
 #define DUET_EXPERIMENTS_TRAIN_CONFIG_H
 
-#include "data/json.h"
-#include "data/transform.h"
-#include "kernels/optimizer.h"
+#include "experiments/config.h"
 
 typedef enum { DT_LOSS_INFONCE, DT_LOSS_SIGMOID } dt_loss_kind;
 
@@ -31,9 +29,7 @@ typedef struct dt_train_config {
     double max_logit_scale; /* logit_scale is kept in [0, this] */
 
     dt_optimizer_config optimizer;
-    double learning_rate;
-    dt_schedule schedule;
-    double warmup; /* a share of the steps below 1, or a number of steps */
+    dt_rate_config rate;
 
     int64_t checkpoint_every;
     int keep_checkpoints;
@@ -47,9 +43,5 @@ typedef struct dt_train_config {
 bool dt_train_config_load(dt_train_config *config, const char *path, const char *const *overrides, size_t count,
                           dt_error *error);
 void dt_train_config_free(dt_train_config *config);
-
-/* The training transform for a model's preprocessing (size, mean, std, interpolation). */
-bool dt_train_transform(const dt_train_config *config, const dt_transform *preprocess, dt_transform *transform,
-                        dt_error *error);
 
 #endif

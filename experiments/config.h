@@ -1,0 +1,36 @@
+/* What the configurations of all training commands have in common: defaults, a JSON file over them, overrides from the command
+ * line over that; and the parts that they share. Unknown keys and wrong types are refused by name. */
+#ifndef DUET_EXPERIMENTS_CONFIG_H
+#define DUET_EXPERIMENTS_CONFIG_H
+
+#include "data/json.h"
+#include "data/transform.h"
+#include "kernels/optimizer.h"
+
+/* Everything in force: the defaults (JSON text, which names every key), the members of the file at `path` (NULL: none), then
+ * each override "a.b=c". The caller owns the object. */
+json_t *dt_config_load(const char *defaults, const char *path, const char *const *overrides, size_t count, dt_error *error);
+
+/* "optimizer": {"kind", "lr", "beta1", "beta2", "eps", "momentum", "nesterov", "weight_decay", "clip_norm"}. `file` is for
+ * messages, as below. */
+bool dt_config_optimizer(const json_t *json, const char *file, dt_optimizer_config *optimizer, double *learning_rate,
+                         dt_error *error);
+
+/* "schedule": {"kind": "cosine" or "constant", "warmup"}, over the optimizer's learning rate. */
+typedef struct dt_rate_config {
+    dt_schedule schedule;
+    double base;
+    double warmup; /* a share of the steps below 1, or a number of steps */
+} dt_rate_config;
+bool dt_config_schedule(const json_t *json, const char *file, dt_rate_config *rate, dt_error *error);
+
+/* The learning rate of a step, 0 being the first, of `steps`. */
+double dt_config_rate(const dt_rate_config *rate, uint64_t step, int64_t steps);
+
+/* "checkpoint": {"every", "keep"}. */
+bool dt_config_checkpoint(const json_t *json, const char *file, int64_t *every, int *keep, dt_error *error);
+
+/* "augment": the training transform for a model's preprocessing (size, mean, std, interpolation). */
+bool dt_config_transform(const json_t *augment, const dt_transform *preprocess, dt_transform *transform, dt_error *error);
+
+#endif

@@ -1,0 +1,123 @@
+#include "experiments/run_folder.h"
+
+#include "data/file.h"
+#include "data/json.h"
+#include "experiments/checkpoint.h"
+#include "experiments/version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+const char *dt_in_run(const char *folder, const char *name, char room[DT_RUN_PATH])
+{
+    snprintf(room, DT_RUN_PATH, "%s/%s", folder, name);
+    return room;
+}
+
+void dt_run_default_folder(const char *config, char room[DT_RUN_PATH])
+{
+    const char *slash = strrchr(config, '/'), *name = slash ? slash + 1 : config, *dot = strrchr(name, '.');
+    snprintf(room, DT_RUN_PATH, "runs/%.*s", dot ? (int)(dot - name) : (int)strlen(name), name);
+}
+
+void dt_run_catch_signals(dt_run_folder *r)
+{
+    r->lock = -1;
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
+    sigemptyset(&r->stopping);
+    sigaddset(&r->stopping, SIGINT);
+    sigaddset(&r->stopping, SIGTERM);
+    sigprocmask(SIG_BLOCK, &r->stopping, NULL);
+    r->signals = signalfd(-1, &r->stopping, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+bool dt_run_interrupted(const dt_run_folder *r)
+{
+    struct signalfd_siginfo info;
+    return read(r->signals, &info, sizeof info) == sizeof info;
+}
+
+void dt_run_release_signals(dt_run_folder *r)
+{
+    sigprocmask(SIG_UNBLOCK, &r->stopping, NULL);
+}
+
+/* The first place where two configurations differ, as a dotted path. False: they are equal. */
+static bool difference(const json_t *a, const json_t *b, char *path, size_t size)
+{
+    const char *key;
+    json_t *value;
+    if (!json_is_object(a) || !json_is_object(b))
+        return !json_equal((json_t *)a, (json_t *)b);
+    size_t used = strlen(path);
+    for (int turn = 0; turn < 2; turn++) {
+        json_object_foreach((json_t *)(turn ? b : a), key, value)
+        {
+            snprintf(path + used, size - used, "%s%s", used ? "." : "", key);
+            json_t *other = json_object_get(turn ? a : b, key);
+            if (!other || difference(value, other, path, size))
+                return true;
+            path[used] = 0;
+        }
+    }
+    return false;
+}
+
+bool dt_run_check_config(const dt_run_folder *r, const json_t *config, dt_error *error)
+{
+    char path[DT_RUN_PATH], where[256] = "";
+    if (!dt_file_exists(dt_in_run(r->path, "config.json", path)))
+        return true;
+    json_t *old = dt_json_load(path, error);
+    json_object_del(old, "versions");
+    bool differs = old && difference(old, config, where, sizeof where);
+    bool good = old && !differs;
+    if (differs)
+        dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another --out, or "
+                       "begin anew with --restart", r->path, where);
+    json_decref(old);
+    return good;
+}
+
+bool dt_run_claim(dt_run_folder *r, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    if (!dt_make_directories(r->path, error))
+        return false;
+    r->lock = open(r->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r->lock < 0)
+        return dt_fail(error, "cannot open %s: %s", r->path, strerror(errno));
+    if (flock(r->lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) /* where a file system has no locks, all goes without */
+        return dt_fail(error, "%s: another process trains in this folder", r->path);
+    dt_remove_temporaries(r->path);
+    dt_remove_temporaries(dt_in_run(r->path, "checkpoints", path));
+    return true;
+}
+
+bool dt_run_start(const dt_run_folder *r, const json_t *config, const dt_tokenizer *tokenizer, bool restart, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    json_t *whole = json_copy((json_t *)config);
+    bool good = (whole && json_object_set_new(whole, "versions", dt_versions()) == 0) || dt_fail(error, "out of memory");
+    if (good && restart && unlink(dt_in_run(r->path, "model.safetensors", path)) && errno != ENOENT)
+        good = dt_fail(error, "cannot remove %s: %s", path, strerror(errno));
+    good = good && dt_checkpoint_clear(r->path, error) &&
+           (!tokenizer || dt_tokenizer_save(tokenizer, dt_in_run(r->path, "tokenizer.json", path), error)) &&
+           dt_json_write(dt_in_run(r->path, "config.json", path), whole, error);
+    json_decref(whole);
+    return good;
+}
+
+void dt_run_close(dt_run_folder *r)
+{
+    if (r->signals >= 0)
+        close(r->signals);
+    if (r->lock >= 0)
+        close(r->lock);
+    r->signals = r->lock = -1;
+}

@@ -49,12 +49,19 @@ typedef struct row {
     int at;
 } row;
 
+static uint64_t row_at(const dt_loader *loader, uint64_t i)
+{
+    return loader->options.rows ? loader->options.rows[i] : i;
+}
+
 static uint64_t index_at(const dt_loader *loader, uint64_t epoch, uint64_t position)
 {
     uint64_t seed = dt_hash64(loader->options.seed, ORDER, 0);
     if (loader->alias)
-        return dt_alias_draw(loader->alias, dt_uniform(seed, epoch, position));
-    return loader->options.shuffle ? dt_permute(loader->samples, seed, epoch, position) : position;
+        position = dt_alias_draw(loader->alias, dt_uniform(seed, epoch, position));
+    else if (loader->options.shuffle)
+        position = dt_permute(loader->samples, seed, epoch, position);
+    return row_at(loader, position);
 }
 
 /* Samples in a batch: fewer than batch_size only at the end of an epoch. */
@@ -113,6 +120,8 @@ static bool make(const dt_loader *loader, dt_sample_scratch *scratch, row r, dt_
                            s->labels + at};
     if (dt_sample_make(&loader->maker, scratch, s->indices[at], epoch, position, &out, error))
         return true;
+    if (loader->options.files)
+        return false; /* the message names the file */
     return dt_fail_prefix(error, "pair %llu (sample %llu of epoch %llu)", (unsigned long long)s->indices[at],
                           (unsigned long long)position, (unsigned long long)epoch);
 }
@@ -263,7 +272,7 @@ static bool read_weights(dt_loader *loader, dt_error *error)
     bool good = true;
     for (uint64_t i = 0; good && i < loader->samples; i++) {
         dt_pair pair;
-        good = dt_pairs_get(loader->options.pairs, i, &pair, error);
+        good = dt_pairs_get(loader->options.pairs, row_at(loader, i), &pair, error);
         weights[i] = good ? pair.weight : 0;
     }
     if (good)
@@ -275,17 +284,22 @@ static bool read_weights(dt_loader *loader, dt_error *error)
 static bool prepare(dt_loader *loader, dt_error *error)
 {
     const dt_loader_options *o = &loader->options;
-    loader->samples = dt_pairs_count(o->pairs);
+    uint64_t all = o->files ? o->files->count : dt_pairs_count(o->pairs);
+    loader->samples = o->rows ? o->row_count : all;
+    for (uint64_t i = 0; o->rows && i < o->row_count; i++)
+        if (o->rows[i] >= all)
+            return dt_fail(error, "there is no pair %llu; the data has %llu", (unsigned long long)o->rows[i],
+                           (unsigned long long)all);
     loader->depth = o->depth ? o->depth : DEPTH;
     if (!plan_epochs(loader, error) || !make_slots(loader, error))
         return false;
-    if (o->weighted && dt_pairs_weighted(o->pairs) && !read_weights(loader, error))
+    if (o->weighted && !o->files && dt_pairs_weighted(o->pairs) && !read_weights(loader, error))
         return false;
     loader->maker =
-        (dt_sample_maker){o->pairs, o->tokenizer, o->context, o->class_caption, o->transform, o->seed, NULL};
-    if (o->cache_bytes)
-        loader->maker.cache = dt_pixel_cache_new(loader->samples, o->cache_bytes, error);
-    return !o->cache_bytes || loader->maker.cache;
+        (dt_sample_maker){o->pairs, o->files, o->tokenizer, o->context, o->class_caption, o->transform, o->seed, NULL};
+    if (o->cache_bytes && !o->files)
+        loader->maker.cache = dt_pixel_cache_new(all, o->cache_bytes, error);
+    return !o->cache_bytes || o->files || loader->maker.cache;
 }
 
 dt_loader *dt_loader_open(const dt_loader_options *options, dt_error *error)

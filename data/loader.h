@@ -18,13 +18,17 @@
 
 #include "data/error.h"
 #include "data/pairs.h"
+#include "data/sample.h"
 #include "data/tokenizer.h"
 #include "data/transform.h"
 
 typedef struct dt_loader dt_loader;
 
 typedef struct dt_loader_options {
-    const dt_pairs *pairs;         /* borrowed; outlives the loader */
+    const dt_pairs *pairs;         /* borrowed, as all that follows; outlives the loader */
+    const dt_image_files *files;   /* instead of pairs: images that lie in files of their own, without captions */
+    const uint64_t *rows;          /* [row_count]: only these pairs; NULL: all. "Order of index" is then their order */
+    uint64_t row_count;
     const dt_tokenizer *tokenizer; /* borrowed; NULL: no tokens */
     int context;                   /* tokens a caption */
     const char *class_caption; /* the caption of a pair that has a class but no caption, "{}" standing for the
@@ -42,7 +46,7 @@ typedef struct dt_loader_options {
 
     int threads;        /* workers; 0: dt_loader_next does the work */
     int depth;          /* batches in memory, the caller's one included; 0: 3 */
-    size_t cache_bytes; /* keep decoded pictures up to this much memory; 0: none. With a cache, random modes
+    size_t cache_bytes; /* of pairs: keep decoded pictures up to this much memory; 0: none. With a cache, random modes
                            decode pictures whose short side is over four times the output's at 1/2, 1/4 or
                            1/8, kept or not, unless transform.full_decode; all others are decoded in full */
 } dt_loader_options;

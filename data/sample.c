@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/file.h"
 #include "data/jpeg.h"
 #include "data/shuffle.h"
 
@@ -121,10 +122,32 @@ static bool encode_class(const dt_sample_maker *maker, const dt_pair *pair, int3
     return good;
 }
 
+static bool make_from_file(const dt_sample_maker *maker, dt_sample_scratch *scratch, const char *path, uint64_t seed,
+                           float *out, dt_error *error)
+{
+    size_t size;
+    uint8_t *bytes = (uint8_t *)dt_file_read(path, DT_PAIR_BYTES_MAX, &size, error);
+    if (!bytes)
+        return false; /* the message names the file */
+    bool good;
+    if (size > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8)
+        good = dt_transform_jpeg(&maker->transform, scratch->transform, bytes, size, seed, out, error);
+    else
+        good = dt_image_decode(bytes, size, &scratch->decoded, error) &&
+               dt_transform_pixels(&maker->transform, scratch->transform, &scratch->decoded, seed, out, error);
+    free(bytes);
+    return good || dt_fail_prefix(error, "%s", path);
+}
+
 bool dt_sample_make(const dt_sample_maker *maker, dt_sample_scratch *scratch, uint64_t index, uint64_t epoch,
                     uint64_t position, const dt_sample *out, dt_error *error)
 {
     dt_pair pair;
+    uint64_t seed = dt_hash64(dt_hash64(maker->seed, AUGMENT, 0), epoch, position);
+    if (maker->files) {
+        *out->label = maker->files->labels[index];
+        return make_from_file(maker, scratch, maker->files->paths[index], seed, out->image, error);
+    }
     if (!dt_pairs_get(maker->pairs, index, &pair, error))
         return false;
     *out->label = pair.label;
@@ -137,6 +160,5 @@ bool dt_sample_make(const dt_sample_maker *maker, dt_sample_scratch *scratch, ui
     } else if (maker->tokenizer && !encode_class(maker, &pair, out->tokens, error)) {
         return false;
     }
-    uint64_t seed = dt_hash64(dt_hash64(maker->seed, AUGMENT, 0), epoch, position);
     return make_image(maker, scratch, index, &pair, seed, out->image, error);
 }

@@ -11,9 +11,17 @@
 #include "data/tokenizer.h"
 #include "data/transform.h"
 
+/* Pictures that lie in files of their own, JPEG or PNG. */
+typedef struct dt_image_files {
+    const char *const *paths; /* [count] */
+    const int32_t *labels;    /* [count]; -1: none */
+    uint64_t count;
+} dt_image_files;
+
 /* What all samples of a run have in common; everything is borrowed. */
 typedef struct dt_sample_maker {
     const dt_pairs *pairs;
+    const dt_image_files *files; /* instead of pairs; tokenizer and cache are then NULL */
     const dt_tokenizer *tokenizer; /* NULL: no tokens */
     int context;
     const char *class_caption; /* see dt_loader_options */

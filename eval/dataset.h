@@ -9,6 +9,7 @@
 
 #include "data/error.h"
 #include "data/pairs.h"
+#include "data/sample.h"
 #include "eval/model.h"
 
 typedef struct dt_dataset dt_dataset;
@@ -51,8 +52,9 @@ bool dt_dataset_picture(const dt_dataset *dataset, size_t index, const uint8_t *
 /* The file of a folder's image; NULL for a store. */
 const char *dt_dataset_file(const dt_dataset *dataset, size_t index);
 
-/* The store itself; NULL for a folder. */
+/* For a loader: the store itself, or the files of a folder; NULL for the other one. */
 const dt_pairs *dt_dataset_pairs(const dt_dataset *dataset);
+const dt_image_files *dt_dataset_files(const dt_dataset *dataset);
 
 /* Told now and then how far a long computation is. `tell` NULL: nobody listens. */
 typedef struct dt_progress {
@@ -65,6 +67,11 @@ typedef struct dt_progress {
  * that names it. */
 bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder,
                       int threads, float *embeddings, dt_progress progress, dt_error *error);
+
+/* The same for the images numbered which [count]; NULL: all of them, and count is dt_dataset_count. *waited (NULL: not wanted) gets the
+ * seconds that the encoder had nothing to do, as images were still being read or decoded. */
+bool dt_dataset_encode(const dt_dataset *dataset, const uint64_t *which, size_t count, const dt_model *model,
+                       dt_encoder *encoder, int threads, float *rows, dt_progress progress, double *waited, dt_error *error);
 
 /* Encodes one picture file into a row of dt_encoder_width. */
 bool dt_embed_file(const char *path, const dt_model *model, dt_encoder *image_encoder, float *row, dt_error *error);

@@ -98,17 +98,17 @@ double dt_optimizer_step(dt_optimizer *o, float lr)
         const dt_param_info *first = dt_params_info(o->params, i);
         size_t end = first->offset + (first->count + 15) / 16 * 16;
         last = i + 1;
-        if (!first->trainable)
+        if (!first->trainable || first->rate <= 0)
             continue;
         for (; last < all; last++) {
             const dt_param_info *next = dt_params_info(o->params, last);
-            if (next->trainable && next->decay != first->decay)
+            if (next->trainable && (next->decay != first->decay || next->rate != first->rate))
                 break;
             if (next->trainable)
                 end = next->offset + (next->count + 15) / 16 * 16;
         }
         (o->config.kind == DT_SGD ? update_sgd : update_adam)(o, first->offset, end - first->offset, first->decay,
-                                                              scale, lr);
+                                                              scale, lr * first->rate);
     }
     o->steps++;
     return norm;

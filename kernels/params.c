@@ -61,7 +61,7 @@ static int declare(dt_params *params, const char *name, dt_shape shape, dt_init 
         return -1;
     size_t count = (size_t)dt_count(&shape);
     params->info[params->count] = (dt_param_info){.name = copy, .shape = shape, .init = init, .trainable = trainable,
-                                                  .decay = trainable && shape.rank >= 2, .offset = *end, .count = count};
+                                                  .decay = trainable && shape.rank >= 2, .rate = 1, .offset = *end, .count = count};
     *end += (count + 15) / 16 * 16; /* every parameter starts at a cache line */
     return params->count++;
 }
@@ -178,6 +178,11 @@ const dt_param_info *dt_params_info(const dt_params *params, int i)
     return &params->info[i];
 }
 
+void dt_params_set_rate(dt_params *params, int i, float rate)
+{
+    params->info[i].rate = rate;
+}
+
 float *dt_params_value(dt_params *params, int i)
 {
     const dt_param_info *info = &params->info[i];
@@ -257,7 +262,7 @@ void dt_store_gradients_from(dt_tensor *const *ys, dt_tensor *const *dys, int re
     }
     int count = 0;
     for (int i = 0; i < g->param_capacity && i < g->params->count; i++)
-        if (g->param[i] && g->params->info[i].trainable)
+        if (g->param[i] && g->params->info[i].trainable && g->params->info[i].rate > 0)
             wrt[count++] = g->param[i];
     dt_gradient_from(ys, dys, results, wrt, count, gradient);
     for (int i = 0; i < count; i++)

@@ -26,6 +26,7 @@ typedef struct dt_param_info {
     dt_init init;
     bool trainable;
     bool decay;     /* weight decay applies: two or more dimensions, as the references have it */
+    float rate;     /* its share of the learning rate, 1 at first; 0: frozen (dt_params_set_rate) */
     size_t offset;  /* in floats, into values (trainable) or buffers (not) */
     size_t count;
 } dt_param_info;
@@ -48,6 +49,10 @@ int dt_params_count(const dt_params *params);
 const dt_param_info *dt_params_info(const dt_params *params, int i);
 int dt_params_find(const dt_params *params, const char *name); /* -1: none */
 
+/* How much of the learning rate parameter i gets, 0 or more. A frozen one (0) has no gradient, is not decayed, and what only
+ * its gradient would need is not computed: to be set before dt_store_gradients. Without effect on a buffer. */
+void dt_params_set_rate(dt_params *params, int i, float rate);
+
 /* The values of parameter or buffer i, and its gradient (NULL for a buffer); valid until the params are freed. */
 float *dt_params_value(dt_params *params, int i);
 float *dt_params_gradient(dt_params *params, int i);
@@ -60,7 +65,7 @@ size_t dt_params_size(const dt_params *params);
 size_t dt_params_buffer_size(const dt_params *params);
 size_t dt_params_trainable(const dt_params *params); /* numbers that are trained, pads not counted */
 
-/* Records d loss / d p for every trainable parameter that the graph uses, stored into the gradient buffer when a
+/* Records d loss / d p for every trainable, not frozen parameter that the graph uses, stored into the gradient buffer when a
  * plan runs; added to what is there when `accumulate`. The second form takes given upstream gradients dys of
  * the results ys. Parameters that the graph does not use keep their gradient (zero from the start). */
 void dt_store_gradients(dt_tensor *loss, bool accumulate);

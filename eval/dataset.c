@@ -156,6 +156,20 @@ const char *dt_dataset_path(const dt_dataset *dataset)
     return dataset->path;
 }
 
+const char *dt_dataset_stem(const char *path, char *name, size_t size)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    size_t start = length;
+    while (start && path[start - 1] != '/')
+        start--;
+    if (length - start > 5 && !strncmp(path + length - 5, ".lmdb", 5))
+        length -= 5;
+    snprintf(name, size, "%.*s", (int)(length - start < size ? length - start : size - 1), path + start);
+    return name;
+}
+
 size_t dt_dataset_count(const dt_dataset *dataset)
 {
     return dataset->count;

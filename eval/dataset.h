@@ -22,6 +22,11 @@ dt_dataset *dt_dataset_open(const char *path, dt_error *error);
 void dt_dataset_close(dt_dataset *dataset); /* NULL is allowed */
 
 const char *dt_dataset_path(const dt_dataset *dataset);
+
+/* What to call data at a path: "packed/emoji-test.lmdb" -> "emoji-test", "photos/" -> "photos". Written to name[size] and
+ * returned. */
+const char *dt_dataset_stem(const char *path, char *name, size_t size);
+
 size_t dt_dataset_count(const dt_dataset *dataset); /* images: 1 to INT32_MAX */
 size_t dt_dataset_class_count(const dt_dataset *dataset);
 const char *dt_dataset_class_name(const dt_dataset *dataset, size_t label); /* NULL beyond the last */
@@ -72,6 +77,14 @@ bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encod
  * seconds that the encoder had nothing to do, as images were still being read or decoded. */
 bool dt_dataset_encode(const dt_dataset *dataset, const uint64_t *which, size_t count, const dt_model *model,
                        dt_encoder *encoder, int threads, float *rows, dt_progress progress, double *waited, dt_error *error);
+
+/* The same for all, telling where the time went. */
+typedef struct dt_embed_times {
+    double seconds; /* in all */
+    double waited;  /* of them spent with nothing to encode: images were still being read or decoded */
+} dt_embed_times;
+bool dt_dataset_embed_timed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder, int threads,
+                            float *embeddings, dt_progress progress, dt_embed_times *times, dt_error *error);
 
 /* Encodes one picture file into a row of dt_encoder_width. */
 bool dt_embed_file(const char *path, const dt_model *model, dt_encoder *image_encoder, float *row, dt_error *error);

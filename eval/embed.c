@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include "data/clock.h"
 #include "data/loader.h"
 
 static void tell(dt_progress progress, const char *what, size_t done, size_t total)
@@ -55,6 +56,16 @@ bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encod
                       dt_progress progress, dt_error *error)
 {
     return dt_dataset_encode(dataset, NULL, dt_dataset_count(dataset), model, encoder, threads, rows, progress, NULL, error);
+}
+
+bool dt_dataset_embed_timed(const dt_dataset *dataset, const dt_model *model, dt_encoder *encoder, int threads, float *rows,
+                            dt_progress progress, dt_embed_times *times, dt_error *error)
+{
+    double start = dt_now();
+    bool good = dt_dataset_encode(dataset, NULL, dt_dataset_count(dataset), model, encoder, threads, rows, progress,
+                                  &times->waited, error);
+    times->seconds = dt_now() - start;
+    return good;
 }
 
 bool dt_embed_file(const char *path, const dt_model *model, dt_encoder *encoder, float *row, dt_error *error)

@@ -64,7 +64,7 @@ static void slot_name(char *name, size_t size, const dt_optimizer *optimizer, in
 bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *optimizer, const dt_run_state *state,
                         int keep, dt_error *error)
 {
-    char path[PATH], step[32], total[32], settled[2], seconds[40], names[2][64];
+    char path[PATH], step[32], total[32], settled[2], seconds[40], best[40], best_step[32], names[2][64];
     size_t count;
     snprintf(path, sizeof path, "%s/checkpoints", run);
     if (!dt_make_directories(path, error))
@@ -81,10 +81,13 @@ bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *op
     snprintf(total, sizeof total, "%" PRId64, state->total_steps);
     snprintf(settled, sizeof settled, "%d", state->settled);
     snprintf(seconds, sizeof seconds, "%.17g", state->seconds);
+    snprintf(best, sizeof best, "%.17g", state->best);
+    snprintf(best_step, sizeof best_step, "%" PRIu64, state->best_step);
     const dt_st_meta meta[] = {{"format", "pt"}, {"duet.model", description}, {"duet.step", step},
-                               {"duet.total_steps", total}, {"duet.settled", settled}, {"duet.seconds", seconds}};
+                               {"duet.total_steps", total}, {"duet.settled", settled}, {"duet.seconds", seconds},
+                               {"duet.best", best}, {"duet.best_step", best_step}};
     snprintf(path, sizeof path, "%s/checkpoints/step-%08" PRIu64 ".safetensors", run, state->step);
-    bool good = tensors && description ? dt_safetensors_write(path, tensors, count, meta, 6, error)
+    bool good = tensors && description ? dt_safetensors_write(path, tensors, count, meta, sizeof meta / sizeof *meta, error)
                                        : description ? dt_fail(error, "out of memory") : false;
     free(tensors);
     free(description);
@@ -103,10 +106,11 @@ static bool read_number(const dt_safetensors *file, const char *key, double *val
 
 static bool restore(dt_safetensors *file, dt_model *model, dt_optimizer *optimizer, dt_run_state *state, dt_error *error)
 {
-    double step, total, settled;
+    double step, total, settled, best_step;
     if (!read_number(file, "duet.step", &step, error) || !read_number(file, "duet.total_steps", &total, error) ||
         !read_number(file, "duet.settled", &settled, error) ||
-        !read_number(file, "duet.seconds", &state->seconds, error) || !dt_model_fill(model, file, error))
+        !read_number(file, "duet.seconds", &state->seconds, error) || !read_number(file, "duet.best", &state->best, error) ||
+        !read_number(file, "duet.best_step", &best_step, error) || !dt_model_fill(model, file, error))
         return false;
     for (int i = 0; i < dt_optimizer_slots(optimizer); i++) {
         char name[64];
@@ -120,6 +124,7 @@ static bool restore(dt_safetensors *file, dt_model *model, dt_optimizer *optimiz
     state->step = (uint64_t)step;
     state->total_steps = (int64_t)total;
     state->settled = settled != 0;
+    state->best_step = (uint64_t)best_step;
     dt_optimizer_set_steps(optimizer, state->step);
     return true;
 }

@@ -12,6 +12,8 @@ typedef struct dt_run_state {
     int64_t total_steps;
     bool settled;         /* total_steps will not change any more */
     double seconds;       /* of training so far */
+    double best;          /* of a run that keeps its best: the score on validation; NaN: none yet */
+    uint64_t best_step;   /* when it was reached */
 } dt_run_state;
 
 /* Writes the checkpoint of state->step atomically, then removes all but the newest `keep`. */

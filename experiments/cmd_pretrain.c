@@ -130,7 +130,7 @@ static bool prepare_training(run *r, bool resumes, dt_error *error)
     dt_trainer_options o = {.batch_size = c->batch_size, .chunk_size = c->chunk_size, .loss = c->loss,
                             .optimizer = c->optimizer, .max_logit_scale = c->max_logit_scale,
                             .seed = (uint64_t)c->seed};
-    r->state = (dt_run_state){.total_steps = c->steps, .settled = c->minutes <= 0};
+    r->state = (dt_run_state){.total_steps = c->steps, .settled = c->minutes <= 0, .best = NAN};
     r->trainer = dt_trainer_new(r->model, dt_cpu(), &o, error);
     return r->trainer && (!resumes || dt_checkpoint_restore(r->folder.path, r->model, dt_trainer_optimizer(r->trainer),
                                                             &r->state, error));

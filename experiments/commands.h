@@ -10,6 +10,7 @@
 int dt_cmd_pack(int argc, char **argv);
 int dt_cmd_tokenizer(int argc, char **argv);
 int dt_cmd_pretrain(int argc, char **argv);
+int dt_cmd_finetune(int argc, char **argv);
 int dt_cmd_zeroshot(int argc, char **argv);
 int dt_cmd_embed(int argc, char **argv);
 int dt_cmd_bench(int argc, char **argv);

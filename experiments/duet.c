@@ -18,6 +18,7 @@ static const command commands[] = {
     {"pack", "packs images and captions into a pair store", dt_cmd_pack},
     {"tokenizer", "learns a byte-pair vocabulary, or shows what it makes of texts", dt_cmd_tokenizer},
     {"pretrain", "trains an image and a text tower together on packed pairs", dt_cmd_pretrain},
+    {"finetune", "trains a classifier on one tower of a model", dt_cmd_finetune},
     {"zeroshot", "names images, finds images and captions for each other", dt_cmd_zeroshot},
     {"embed", "writes embeddings of images and texts to a file", dt_cmd_embed},
     {"report", "writes a run's curves, figures and pictures as one page", dt_cmd_report},

@@ -1,0 +1,597 @@
+/* `duet finetune`: a classifier from a pretrained tower, through interruptions. */
+#define _GNU_SOURCE /* asprintf */
+#include "experiments/commands.h"
+
+#include "data/clock.h"
+#include "data/file.h"
+#include "eval/classes.h"
+#include "eval/findings.h"
+#include "eval/folds.h"
+#include "eval/model_file.h"
+#include "eval/report.h"
+#include "experiments/checkpoint.h"
+#include "experiments/feed.h"
+#include "experiments/finetune_config.h"
+#include "experiments/finetuner.h"
+#include "experiments/interpolation.h"
+#include "experiments/judge.h"
+#include "experiments/log.h"
+#include "experiments/options.h"
+#include "experiments/run_folder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { TESTS_MAX = 16, TEMPLATES_MAX = 256, BATCH = 128 };
+
+typedef struct run {
+    dt_run_folder folder;
+    dt_finetune_config config;
+    dt_model *model;
+    dt_examples *train, *validation, *tests[TESTS_MAX];
+    size_t test_count;
+    size_t *rows, row_count;       /* of the training data: to train on */
+    size_t *held, held_count;      /* and held out, where there is no validation data of its own */
+    dt_snapshot start;             /* the model before training, for interpolation */
+    dt_finetuner *tuner;
+    dt_feed *feed;
+    dt_logger *log;
+    dt_run_state state;
+    double started;                /* when this process began to train, less the seconds of earlier ones */
+    double last, waited;           /* at the last line of the log */
+    int64_t last_step;
+} run;
+
+static const char *in_run(const run *r, const char *name, char room[DT_RUN_PATH])
+{
+    return dt_in_run(r->folder.path, name, room);
+}
+
+/* ---- Preparing ---- */
+
+static bool open_model(run *r, dt_error *error)
+{
+    const dt_finetune_config *c = &r->config;
+    dt_tokenizer *tokenizer = NULL;
+    if (c->weights)
+        return (r->model = dt_model_load(c->weights, error)) != NULL;
+    if (c->tokenizer && !(tokenizer = dt_tokenizer_load(c->tokenizer, error)))
+        return false;
+    return (r->model = dt_model_new(c->model, tokenizer, (uint64_t)c->seed, error)) != NULL;
+}
+
+static bool add_test(run *r, const json_t *path, dt_error *error)
+{
+    if (r->test_count == TESTS_MAX || !json_is_string(path))
+        return dt_fail(error, "data.test: expected at most %d paths", TESTS_MAX);
+    r->tests[r->test_count] = dt_examples_open(json_string_value(path), r->config.tower, error);
+    return r->tests[r->test_count++] != NULL;
+}
+
+static bool open_data(run *r, dt_error *error)
+{
+    const dt_finetune_config *c = &r->config;
+    bool good = (r->train = dt_examples_open(c->train, c->tower, error)) &&
+                (!c->validation || (r->validation = dt_examples_open(c->validation, c->tower, error)));
+    if (good && json_is_string(c->test))
+        good = add_test(r, c->test, error);
+    for (size_t i = 0; good && i < json_array_size(c->test); i++)
+        good = add_test(r, json_array_get(c->test, i), error);
+    return good;
+}
+
+/* The other data's classes, by the names of the training data. */
+static bool match_classes(run *r, dt_error *error)
+{
+    size_t classes = dt_examples_class_count(r->train);
+    if (classes < 2)
+        return dt_fail(error, "%s has %zu classes; expected at least two", r->config.train, classes);
+    const char **names = malloc(classes * sizeof *names);
+    bool good = names || dt_fail(error, "no memory for %zu classes", classes);
+    for (size_t c = 0; good && c < classes; c++)
+        names[c] = dt_examples_class_name(r->train, c);
+    good = good && (!r->validation || dt_examples_classes(r->validation, names, classes, error));
+    for (size_t i = 0; good && i < r->test_count; i++)
+        good = dt_examples_classes(r->tests[i], names, classes, error);
+    free(names);
+    return good;
+}
+
+static bool split(run *r, dt_error *error)
+{
+    size_t n = dt_examples_count(r->train);
+    uint8_t *held = calloc(n, 1);
+    r->rows = malloc(n * sizeof *r->rows);
+    r->held = malloc(n * sizeof *r->held);
+    bool good = (held && r->rows && r->held) || dt_fail(error, "no memory for %zu samples", n);
+    if (good && !r->validation && r->config.validation_share > 0)
+        good = dt_split(dt_examples_labels(r->train), n, r->config.validation_share, (uint64_t)r->config.seed, held, error) ||
+               dt_fail_prefix(error, "%s: a part for validation", r->config.train);
+    for (size_t i = 0; good && i < n; i++)
+        if (held[i])
+            r->held[r->held_count++] = i;
+        else
+            r->rows[r->row_count++] = i;
+    free(held);
+    return good;
+}
+
+static bool validated(const run *r)
+{
+    return r->validation || r->held_count;
+}
+
+/* {"tower", "input", "classes"} for eval/model.h. */
+static json_t *describe_head(const run *r)
+{
+    json_t *names = json_array();
+    for (size_t c = 0; names && c < dt_examples_class_count(r->train); c++)
+        json_array_append_new(names, json_string(dt_examples_class_name(r->train, c)));
+    return json_pack("{s:s, s:s, s:o}", "tower", r->config.tower == DT_TOWER_TEXT ? "text" : "image", "input",
+                     r->config.on_embedding ? "embedding" : "features", "classes", names);
+}
+
+/* The head's weights become the class embeddings times the inverse temperature: the model classifies as it does zero-shot. */
+static bool start_from_prompts(run *r, dt_error *error)
+{
+    static const char *templates[TEMPLATES_MAX];
+    size_t count = json_array_size(r->config.templates), width = (size_t)r->model->config.embed_dim;
+    size_t classes = (size_t)r->model->head.classes;
+    if (!count || count > TEMPLATES_MAX)
+        return dt_fail(error, "templates: %zu; expected 1 to %d", count, TEMPLATES_MAX);
+    for (size_t t = 0; t < count; t++) {
+        templates[t] = json_string_value(json_array_get(r->config.templates, t));
+        if (!templates[t] || !dt_template_check(templates[t], error))
+            return templates[t] ? false : dt_fail(error, "templates: expected texts");
+    }
+    char **names = malloc(classes * sizeof *names);
+    for (size_t c = 0; names && c < classes; c++)
+        names[c] = (char *)dt_model_class_name(r->model, c);
+    const dt_classes list = {.origin = (char *)r->config.train, .count = classes, .names = names};
+    float *weight = dt_params_value(r->model->params, dt_params_find(r->model->params, "head.weight"));
+    dt_encoder *encoder = names ? dt_text_encoder_new(r->model, dt_cpu(), BATCH, error) : NULL;
+    bool good = names ? encoder && dt_classes_embed(&list, templates, count, r->model, encoder, weight, (dt_progress){0}, error)
+                      : dt_fail(error, "no memory for %zu classes", classes);
+    if (good) {
+        float scale = expf(*dt_params_value(r->model->params, dt_params_find(r->model->params, "logit_scale")));
+        for (size_t i = 0; i < classes * width; i++)
+            weight[i] *= scale;
+    }
+    dt_encoder_free(encoder);
+    free(names);
+    return good;
+}
+
+static bool make_head(run *r, dt_error *error)
+{
+    if (r->config.tower == DT_TOWER_TEXT && !r->model->tokenizer)
+        return dt_fail(error, "the text tower needs a tokenizer; the model came without one");
+    if (r->config.zeroshot && !r->model->config.has_text)
+        return dt_fail(error, "head: the model has no text tower to make class embeddings with; expected \"new\"");
+    r->model = dt_model_with_head(r->model, describe_head(r), error);
+    return r->model && (!r->config.zeroshot || start_from_prompts(r, error)) &&
+           (!r->config.interpolate || dt_snapshot_take(&r->start, r->model, error));
+}
+
+static bool open_tuner(run *r, bool resumes, dt_error *error)
+{
+    const dt_finetune_config *c = &r->config;
+    dt_finetuner_options o = {.batch_size = c->batch_size, .layers = c->layers, .layer_decay = c->layer_decay,
+                              .smoothing = c->smoothing, .mixup = c->mixup, .optimizer = c->optimizer,
+                              .seed = (uint64_t)c->seed};
+    r->state = (dt_run_state){.settled = true, .best = NAN,
+                              .total_steps = (int64_t)(r->row_count / (size_t)c->batch_size) * c->epochs};
+    r->tuner = dt_finetuner_new(r->model, dt_cpu(), &o, error);
+    return r->tuner && (!resumes || dt_checkpoint_restore(r->folder.path, r->model, dt_finetuner_optimizer(r->tuner),
+                                                          &r->state, error));
+}
+
+static bool open_feed(run *r, dt_error *error)
+{
+    const dt_finetune_config *c = &r->config;
+    dt_feed_options o = {.examples = r->train, .rows = r->rows, .row_count = r->row_count, .model = r->model,
+                         .batch_size = c->batch_size, .seed = (uint64_t)c->seed, .batch = r->state.step,
+                         .threads = c->threads, .cache_bytes = c->cache_bytes};
+    return dt_config_transform(c->augment, &r->model->preprocess, &o.transform, error) &&
+           (r->feed = dt_feed_open(&o, error)) != NULL;
+}
+
+static bool open_log(run *r, bool resumed, bool quiet, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    dt_log_options o = {.path = in_run(r, "log.jsonl", path), .resume = resumed, .resume_step = (int64_t)r->state.step,
+                        .steps = r->state.total_steps, .quiet = quiet};
+    return (r->log = dt_log_open(&o, error)) != NULL;
+}
+
+static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
+{
+    uint64_t step;
+    char path[DT_RUN_PATH];
+    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_model(r, error) ||
+        !open_data(r, error) || !match_classes(r, error) || !split(r, error) || !make_head(r, error))
+        return false;
+    bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
+    return open_tuner(r, resumes, error) && open_feed(r, error) && dt_run_claim(&r->folder, error) &&
+           (resumes || dt_run_start(&r->folder, r->config.json, r->model->tokenizer, restart, error)) &&
+           open_log(r, resumes, quiet, error);
+}
+
+static void close_run(run *r)
+{
+    dt_feed_close(r->feed);
+    dt_finetuner_free(r->tuner);
+    dt_snapshot_free(&r->start);
+    dt_examples_free(r->train);
+    dt_examples_free(r->validation);
+    for (size_t i = 0; i < r->test_count; i++)
+        dt_examples_free(r->tests[i]);
+    dt_model_free(r->model);
+    dt_log_close(r->log);
+    dt_finetune_config_free(&r->config);
+    dt_run_close(&r->folder);
+    free(r->rows);
+    free(r->held);
+}
+
+/* ---- Training ---- */
+
+static bool log_step(run *r, const dt_finetune_result *result, double rate, dt_error *error)
+{
+    int64_t step = (int64_t)r->state.step;
+    if (step % r->config.log_every && step != r->state.total_steps)
+        return true;
+    double time = dt_now(), waited = dt_feed_waited(r->feed), span = time - r->last > 1e-9 ? time - r->last : 1e-9;
+    const dt_log_value values[] = {{"accuracy", result->accuracy}, {"lr", rate}, {"grad_norm", result->grad_norm}};
+    dt_log_step line = {.step = step, .loss = result->loss, .values = values, .value_count = 3,
+                        .pairs_per_second = (double)(step - r->last_step) * r->config.batch_size / span,
+                        .waiting = (waited - r->waited) / span};
+    r->last = time;
+    r->waited = waited;
+    r->last_step = step;
+    return dt_log_add(r->log, &line, error);
+}
+
+static bool judge_validation(run *r, dt_verdict *verdict, dt_error *error)
+{
+    return r->validation ? dt_judge(r->model, r->validation, NULL, 0, verdict, error)
+                         : dt_judge(r->model, r->train, r->held, r->held_count, verdict, error);
+}
+
+/* At the end of an epoch: the best so far is kept in best.safetensors, which a repetition after a kill writes the same again.
+ * *enough: nothing has become better for `patience` epochs. */
+static bool validate(run *r, uint64_t per_epoch, bool *enough, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    dt_verdict verdict;
+    if (!judge_validation(r, &verdict, error))
+        return false;
+    const dt_log_value values[] = {{"accuracy", verdict.accuracy}, {"loss", verdict.loss}};
+    if (!dt_log_event(r->log, (int64_t)r->state.step, "validation", values, 2, error))
+        return false;
+    bool better = !(verdict.accuracy <= r->state.best);
+    if (better) {
+        r->state.best = verdict.accuracy;
+        r->state.best_step = r->state.step;
+    }
+    uint64_t since = (r->state.step - r->state.best_step) / per_epoch;
+    *enough = r->config.patience && since >= (uint64_t)r->config.patience;
+    dt_log_say(r->log, "epoch %llu: validation accuracy %.2f %% of %zu, loss %.4f%s",
+               (unsigned long long)(r->state.step / per_epoch), 100 * verdict.accuracy, verdict.n, verdict.loss,
+               better ? "" : *enough ? " (no better: enough)" : " (no better)");
+    return !better || dt_model_save(r->model, in_run(r, "best.safetensors", path), error);
+}
+
+static bool save(run *r, dt_error *error)
+{
+    r->state.seconds = dt_now() - r->started;
+    return dt_checkpoint_save(r->folder.path, r->model, dt_finetuner_optimizer(r->tuner), &r->state,
+                              r->config.keep_checkpoints, error);
+}
+
+static bool one_step(run *r, dt_error *error)
+{
+    const void *samples;
+    const int32_t *labels;
+    dt_finetune_result result;
+    double rate = dt_config_rate(&r->config.rate, r->state.step, r->state.total_steps);
+    if (!dt_feed_next(r->feed, &samples, &labels, error) ||
+        !dt_finetuner_step(r->tuner, samples, labels, rate, &result, error))
+        return dt_fail_prefix(error, "step %llu", (unsigned long long)r->state.step + 1);
+    r->state.step++;
+    return log_step(r, &result, rate, error);
+}
+
+/* Trains to the end, or to a signal, after which *stopped is set and a checkpoint lies in the run. */
+static bool train(run *r, bool *stopped, dt_error *error)
+{
+    uint64_t per_epoch = dt_feed_batches(r->feed);
+    r->started = dt_now() - r->state.seconds;
+    r->last = dt_now();
+    r->last_step = (int64_t)r->state.step;
+    while ((int64_t)r->state.step < r->state.total_steps) {
+        bool enough = false;
+        if (!one_step(r, error))
+            return false;
+        bool epoch = r->state.step % per_epoch == 0;
+        if (epoch && validated(r) && !validate(r, per_epoch, &enough, error))
+            return false;
+        if (enough)
+            r->state.total_steps = (int64_t)r->state.step;
+        *stopped = dt_run_interrupted(&r->folder);
+        bool due = epoch || (int64_t)r->state.step % r->config.checkpoint_every == 0;
+        if ((*stopped || due) && !save(r, error))
+            return false;
+        if (*stopped)
+            return true;
+    }
+    return true;
+}
+
+/* ---- What came of it ---- */
+
+/* The weights of the best epoch; without validation those of the last. */
+static bool settle_weights(run *r, dt_error *error)
+{
+    char best[DT_RUN_PATH], path[DT_RUN_PATH];
+    if (validated(r) && dt_file_exists(in_run(r, "best.safetensors", best)) && !dt_model_read(r->model, best, error))
+        return false;
+    return dt_model_save(r->model, in_run(r, "model.safetensors", path), error);
+}
+
+static bool note(const run *r, json_t *found, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    bool good = found && dt_findings_merge(in_run(r, "evaluation.json", path), found, error);
+    json_decref(found);
+    return good;
+}
+
+static void say_figures(run *r, const json_t *found)
+{
+    size_t i;
+    const json_t *figure;
+    json_array_foreach(json_object_get(found, "figures"), i, figure)
+    {
+        double value = json_number_value(json_object_get(figure, "value"));
+        const json_t *low = json_object_get(figure, "low"), *high = json_object_get(figure, "high");
+        char interval[64] = "";
+        if (low && high)
+            snprintf(interval, sizeof interval, " (%.2f to %.2f)", 100 * json_number_value(low), 100 * json_number_value(high));
+        dt_log_say(r->log, "  %-48s %6.2f %%%s of %lld", json_string_value(json_object_get(figure, "name")), 100 * value,
+                   interval, (long long)json_integer_value(json_object_get(figure, "n")));
+    }
+}
+
+static bool test_all(run *r, dt_error *error)
+{
+    bool good = true;
+    for (size_t i = 0; good && i < r->test_count; i++) {
+        char name[256];
+        dt_dataset_stem(dt_examples_path(r->tests[i]), name, sizeof name);
+        json_t *found = dt_judge_fully(r->model, r->tests[i], name, (uint64_t)r->config.seed, error);
+        if (found)
+            say_figures(r, found);
+        good = found && note(r, found, error);
+    }
+    return good;
+}
+
+static json_t *curve(const char *path, size_t n)
+{
+    char name[256];
+    return json_pack("{s:s, s:I, s:[]}", "name", path ? dt_dataset_stem(path, name, sizeof name) : "validation", "n",
+                     (json_int_t)n, "points");
+}
+
+static void add_point(json_t *series, double share, double accuracy)
+{
+    json_array_append_new(json_object_get(series, "points"), json_pack("[f, f]", share, accuracy));
+}
+
+/* One point of every curve; the model holds the weights in question. */
+static bool judge_point(run *r, double share, json_t *series, double *on_validation, dt_error *error)
+{
+    dt_verdict verdict;
+    bool good = true;
+    for (size_t i = 0; good && i < r->test_count; i++) {
+        good = dt_judge(r->model, r->tests[i], NULL, 0, &verdict, error);
+        if (good)
+            add_point(json_array_get(series, i), share, verdict.accuracy);
+    }
+    if (good && validated(r) && (good = judge_validation(r, &verdict, error))) {
+        add_point(json_array_get(series, r->test_count), share, verdict.accuracy);
+        *on_validation = verdict.accuracy;
+    }
+    return good;
+}
+
+/* WiSE-FT: accuracy along the line from the zero-shot weights to the fine-tuned ones; what is best on validation is kept beside
+ * the model. */
+static bool interpolate(run *r, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    dt_snapshot end = {0};
+    json_t *series = json_array();
+    double best = -1, chosen = 1;
+    bool good = dt_snapshot_take(&end, r->model, error);
+    for (size_t i = 0; i < r->test_count; i++)
+        json_array_append_new(series, curve(dt_examples_path(r->tests[i]), dt_examples_count(r->tests[i])));
+    if (validated(r))
+        json_array_append_new(series, curve(r->config.validation,
+                                            r->validation ? dt_examples_count(r->validation) : r->held_count));
+    int points = r->config.interpolate + 1;
+    for (int i = 0; good && i <= points; i++) {
+        double share = (double)i / points, accuracy = -1;
+        dt_interpolate(r->model, &r->start, &end, share);
+        good = judge_point(r, share, series, &accuracy, error);
+        if (good && accuracy > best) {
+            best = accuracy;
+            chosen = share;
+        }
+    }
+    if (good && validated(r)) {
+        dt_interpolate(r->model, &r->start, &end, chosen);
+        dt_log_say(r->log, "interpolation: %.0f %% of the way is best on validation (%.2f %%); interpolated.safetensors",
+                   100 * chosen, 100 * best);
+        good = dt_model_save(r->model, in_run(r, "interpolated.safetensors", path), error);
+    }
+    dt_interpolate(r->model, &r->start, &end, 1);
+    dt_snapshot_free(&end);
+    return note(r, json_pack("{s:[{s:s, s:s, s:s, s:o}]}", "curves", "name", "Weight interpolation", "x",
+                             "share of the way from zero-shot to fine-tuned weights", "y", "accuracy", "series", series),
+                error) && good;
+}
+
+static bool finish(run *r, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    unlink(in_run(r, "evaluation.json", path)); /* figures of an earlier training in this folder */
+    bool measures = r->test_count || validated(r);
+    if (!settle_weights(r, error) || !test_all(r, error) ||
+        (r->config.interpolate && measures && !interpolate(r, error)) || !dt_report_write(r->folder.path, error))
+        return false;
+    unlink(in_run(r, "best.safetensors", path)); /* it is model.safetensors now */
+    return true;
+}
+
+static int finetune(run *r, bool restart, bool quiet)
+{
+    dt_error error;
+    bool stopped = false;
+    char path[DT_RUN_PATH];
+    bool good = prepare(r, restart, quiet, &error);
+    if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
+        dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
+                   (long long)r->state.total_steps);
+    good = good && train(r, &stopped, &error);
+    dt_run_release_signals(&r->folder);
+    if (good && stopped)
+        dt_log_say(r->log, "stopped after step %llu; the same command goes on from there", (unsigned long long)r->state.step);
+    else if (good)
+        good = finish(r, &error);
+    if (!good)
+        fprintf(stderr, "duet finetune: %s\n", error.message);
+    else if (!stopped)
+        dt_log_say(r->log, "done: %s, %s/report.html", in_run(r, "model.safetensors", path), r->folder.path);
+    return good ? stopped ? 130 : DT_EXIT_GOOD : DT_EXIT_FAILURE;
+}
+
+/* ---- The command line ---- */
+
+/* Overrides "a.b=JSON" in the order in which they take effect. */
+typedef struct overrides {
+    char *items[512];
+    size_t count;
+} overrides;
+
+/* Takes over `value`; NULL says nothing. */
+static bool override(overrides *o, const char *key, json_t *value, dt_error *error)
+{
+    if (!value)
+        return true;
+    char *text = dt_json_text(value, 0, error), *item = NULL;
+    bool good = text && (asprintf(&item, "%s=%s", key, text) >= 0 || dt_fail(error, "out of memory"));
+    if (good)
+        o->items[o->count++] = item;
+    free(text);
+    json_decref(value);
+    return good;
+}
+
+typedef struct words {
+    const char *weights, *train, *validation, *tower, *head, *layers;
+    int epochs;
+    dt_strings test, set;
+} words;
+
+static json_t *text_or_null(const char *text)
+{
+    return text ? json_string(text) : NULL;
+}
+
+static json_t *layers_of(const char *text)
+{
+    char *end;
+    long number = text ? strtol(text, &end, 10) : 0;
+    return text && *text && !*end ? json_integer(number) : text_or_null(text);
+}
+
+static json_t *list_of(const dt_strings *strings)
+{
+    json_t *list = strings->count ? json_array() : NULL;
+    for (size_t i = 0; list && i < strings->count; i++)
+        json_array_append_new(list, json_string(strings->items[i]));
+    return list;
+}
+
+static bool gather(overrides *o, const words *w, dt_error *error)
+{
+    bool good = override(o, "weights", text_or_null(w->weights), error) &&
+                override(o, "tower", text_or_null(w->tower), error) && override(o, "head", text_or_null(w->head), error) &&
+                override(o, "layers", layers_of(w->layers), error) &&
+                override(o, "epochs", w->epochs ? json_integer(w->epochs) : NULL, error) &&
+                override(o, "data.train", text_or_null(w->train), error) &&
+                override(o, "data.validation", text_or_null(w->validation), error) &&
+                override(o, "data.test", list_of(&w->test), error);
+    for (size_t i = 0; good && i < w->set.count; i++) {
+        good = (o->items[o->count] = strdup(w->set.items[i])) || dt_fail(error, "out of memory");
+        o->count += good;
+    }
+    return good;
+}
+
+static bool load_config(run *r, const char *file, const words *w, dt_error *error)
+{
+    overrides o = {.count = 0};
+    bool good = gather(&o, w, error) &&
+                dt_finetune_config_load(&r->config, file, (const char *const *)o.items, o.count, error);
+    for (size_t i = 0; i < o.count; i++)
+        free(o.items[i]);
+    return good;
+}
+
+int dt_cmd_finetune(int argc, char **argv)
+{
+    const char *out = NULL;
+    words w = {.epochs = 0};
+    bool restart = false, quiet = false;
+    const dt_option options[] = {
+        {"weights", 'w', DT_STRING, &w.weights, "RUN|FILE", .help = "the model to start from: a run's folder, or a .safetensors file"},
+        {"train", 0, DT_STRING, &w.train, "DATA", .help = "a pair store or a folder of class folders; for texts also .csv, .tsv, .jsonl"},
+        {"validation", 0, DT_STRING, &w.validation, "DATA", .help = "what to choose the best epoch by (default: a tenth of the training data)"},
+        {"test", 0, DT_STRINGS, &w.test, "DATA", .help = "what to measure the result on; may be repeated"},
+        {"tower", 0, DT_CHOICE, &w.tower, "image|text", .help = "which tower gets a classifier (default: image)"},
+        {"head", 0, DT_CHOICE, &w.head, "zeroshot|new", .help = "start from the class prompts' embeddings (default with --weights), or from nothing"},
+        {"layers", 0, DT_STRING, &w.layers, "all|head|N", .help = "what is trained: everything, the head, or the last N blocks too (default: all)"},
+        {"epochs", 0, DT_INT, &w.epochs, "N", .help = "passes over the training data (default: 10)", .least = 1, .most = 1 << 20},
+        {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json, else runs/finetune)"},
+        {"set", 's', DT_STRINGS, &w.set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-4"},
+        {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
+    };
+    const dt_usage usage = {"duet finetune", "[CONFIG.json]",
+                            "Trains a classifier on one tower of a model, by a configuration, by options, or both (options count "
+                            "last; experiments/finetune_config.c names every key). The best epoch on validation is kept. From a zero-shot "
+                            "start the accuracy along the way between the old and the new weights is measured too. A run that was "
+                            "interrupted in any way goes on, to the same bits, when the command is given again.",
+                            options, sizeof options / sizeof *options, .least = 0, .most = 1};
+    char **arguments, folder[DT_RUN_PATH];
+    int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
+    if (status >= 0)
+        return status;
+    dt_run_default_folder(count ? arguments[0] : "finetune", folder);
+    run r = {.folder = {.path = out ? out : folder}};
+    dt_run_catch_signals(&r.folder);
+    dt_error error;
+    if (!load_config(&r, count ? arguments[0] : NULL, &w, &error)) {
+        fprintf(stderr, "duet finetune: %s\n", error.message);
+        status = DT_EXIT_FAILURE;
+    } else {
+        status = finetune(&r, restart, quiet);
+    }
+    close_run(&r);
+    return status;
+}

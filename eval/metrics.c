@@ -10,7 +10,7 @@ enum { BLOCK_SCORES = 4 << 20 }; /* floats of a block of scores: 16 MiB */
 struct dt_classification {
     size_t classes, rows;
     size_t *ranks; /* [classes]: rows with that rank */
-    size_t *support, *right;
+    size_t *support, *predicted, *right;
     size_t *confusion; /* [classes, classes] or NULL */
 };
 
@@ -26,10 +26,11 @@ dt_classification *dt_classification_new(size_t classes, bool confusion, dt_erro
         counts->classes = classes;
         counts->ranks = calloc(classes, sizeof *counts->ranks);
         counts->support = calloc(classes, sizeof *counts->support);
+        counts->predicted = calloc(classes, sizeof *counts->predicted);
         counts->right = calloc(classes, sizeof *counts->right);
         counts->confusion = confusion ? calloc(cells, sizeof *counts->confusion) : NULL;
     }
-    if (!counts || !counts->ranks || !counts->support || !counts->right ||
+    if (!counts || !counts->ranks || !counts->support || !counts->predicted || !counts->right ||
         (confusion && !counts->confusion)) {
         dt_classification_free(counts);
         dt_fail(error, "no memory to count %zu classes", classes);
@@ -44,34 +45,37 @@ void dt_classification_free(dt_classification *counts)
         return;
     free(counts->ranks);
     free(counts->support);
+    free(counts->predicted);
     free(counts->right);
     free(counts->confusion);
     free(counts);
 }
 
-static bool add_row(dt_classification *counts, const float *scores, int32_t label, int32_t *predicted,
-                    dt_error *error)
+bool dt_classification_add_row(dt_classification *counts, const float *scores, int32_t label,
+                               int32_t *predicted, size_t *rank, dt_error *error)
 {
     if (label < 0 || (size_t)label >= counts->classes)
         return dt_fail(error, "row %zu has label %d; expected 0 to %zu", counts->rows, label,
                        counts->classes - 1);
-    size_t best = 0, rank = 0;
+    size_t best = 0, before = 0;
     for (size_t c = 0; c < counts->classes; c++) {
         if (isnan(scores[c]))
             return dt_fail(error,
                            "the score of row %zu for class %zu is not a number; the model has diverged",
                            counts->rows, c);
-        rank += scores[c] > scores[label] || (scores[c] == scores[label] && c < (size_t)label);
+        before += scores[c] > scores[label] || (scores[c] == scores[label] && c < (size_t)label);
         if (scores[c] > scores[best])
             best = c;
     }
     counts->rows++;
-    counts->ranks[rank]++;
+    counts->ranks[before]++;
     counts->support[label]++;
+    counts->predicted[best]++;
     counts->right[label] += best == (size_t)label;
     if (counts->confusion)
         counts->confusion[(size_t)label * counts->classes + best]++;
     *predicted = (int32_t)best;
+    *rank = before;
     return true;
 }
 
@@ -79,8 +83,10 @@ bool dt_classification_add(dt_classification *counts, const float *scores, size_
                            int32_t *predictions, dt_error *error)
 {
     for (size_t i = 0; i < rows; i++) {
-        int32_t predicted = -1;
-        if (!add_row(counts, scores + i * counts->classes, labels[i], &predicted, error))
+        int32_t predicted;
+        size_t rank;
+        if (!dt_classification_add_row(counts, scores + i * counts->classes, labels[i], &predicted, &rank,
+                                       error))
             return false;
         if (predictions)
             predictions[i] = predicted;
@@ -126,21 +132,27 @@ double dt_classification_top(const dt_classification *counts, size_t k)
 
 double dt_classification_mean_recall(const dt_classification *counts, size_t *seen)
 {
-    double sum = 0;
-    size_t classes = 0;
-    for (size_t c = 0; c < counts->classes; c++)
-        if (counts->support[c]) {
-            sum += (double)counts->right[c] / (double)counts->support[c];
-            classes++;
-        }
-    if (seen)
-        *seen = classes;
-    return classes ? sum / (double)classes : 0;
+    return dt_mean_recall(counts->support, counts->right, counts->classes, seen);
+}
+
+dt_prf dt_classification_prf(const dt_classification *counts, size_t class)
+{
+    return dt_prf_of(counts->support[class], counts->predicted[class], counts->right[class]);
+}
+
+dt_prf_means dt_classification_means(const dt_classification *counts)
+{
+    return dt_prf_mean(counts->support, counts->predicted, counts->right, counts->classes);
 }
 
 const size_t *dt_classification_support(const dt_classification *counts)
 {
     return counts->support;
+}
+
+const size_t *dt_classification_predicted(const dt_classification *counts)
+{
+    return counts->predicted;
 }
 
 const size_t *dt_classification_right(const dt_classification *counts)

@@ -1,9 +1,9 @@
-/* How often scores name the right class: top-k accuracy, recall by class, confusion. Rows come in blocks, so
- * that the whole matrix of samples x classes never stands in memory.
+/* How often scores name the right class: top-k accuracy, precision and recall by class, confusion. Rows come
+ * in blocks, so that the whole matrix of samples x classes never stands in memory.
  *
- * A sample's rank is the number of classes before its own when they are sorted by score, of equal scores the class of
- * the lower number first; it counts for top-k when its rank is below k. The prediction is the class of rank 0. So a model
- * that cannot tell classes apart is right by chance only. */
+ * A sample's rank is the number of classes before its own when they are sorted by score, of equal scores the
+ * class of the lower number first; it counts for top-k when its rank is below k. The prediction is the class
+ * of rank 0. So a model that cannot tell classes apart is right by chance only. */
 #ifndef DUET_EVAL_METRICS_H
 #define DUET_EVAL_METRICS_H
 
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "data/error.h"
+#include "eval/precision_recall.h"
 
 typedef struct dt_classification dt_classification;
 
@@ -31,17 +32,24 @@ bool dt_classification_add_embeddings(dt_classification *counts, const float *em
                                       const float *weights, size_t dim, const int32_t *labels,
                                       int32_t *predictions, dt_error *error);
 
+/* Adds one row: *predicted gets its predicted class, *rank the rank of its own. */
+bool dt_classification_add_row(dt_classification *counts, const float *scores, int32_t label,
+                               int32_t *predicted, size_t *rank, dt_error *error);
+
 size_t dt_classification_rows(const dt_classification *counts);
 
 /* The share of rows whose rank is below k; k beyond the classes gives 1. Without rows: 0. */
 double dt_classification_top(const dt_classification *counts, size_t k);
 
-/* The mean over the classes that have rows (*seen of them; NULL is allowed) of the share of their rows that
- * were predicted right: what scikit-learn calls balanced accuracy. Without rows: 0. */
+/* dt_mean_recall, dt_prf_of and dt_prf_mean (eval/precision_recall.h) of the counts. */
 double dt_classification_mean_recall(const dt_classification *counts, size_t *seen);
+dt_prf dt_classification_prf(const dt_classification *counts, size_t class);
+dt_prf_means dt_classification_means(const dt_classification *counts);
 
-/* Rows of each class, and how many of them were predicted right [classes]. Borrowed, as the next. */
+/* Rows of each class, how many rows were predicted as it, and how many of them rightly [classes]. Borrowed,
+ * as the next. */
 const size_t *dt_classification_support(const dt_classification *counts);
+const size_t *dt_classification_predicted(const dt_classification *counts);
 const size_t *dt_classification_right(const dt_classification *counts);
 
 /* [classes, classes], true class by predicted class; NULL when it was not asked for. */

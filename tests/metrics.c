@@ -16,6 +16,38 @@ static bool same_table(const json_t *want, const size_t *got, size_t classes)
     return same;
 }
 
+static bool close_to(double got, const json_t *want)
+{
+    return json_is_number(want) && fabs(got - json_number_value(want)) < 1e-6;
+}
+
+static bool same_prf(const json_t *want, dt_prf got)
+{
+    return close_to(got.precision, json_object_get(want, "precision")) &&
+           close_to(got.recall, json_object_get(want, "recall")) &&
+           close_to(got.f1, json_object_get(want, "f1"));
+}
+
+static void golden_prf(const dt_classification *counts, size_t classes, const json_t *want, const char *name)
+{
+    const json_t *by_class = json_object_get(want, "per_class");
+    bool same = json_array_size(json_object_get(by_class, "f1")) == classes;
+    for (size_t c = 0; c < classes; c++) {
+        dt_prf prf = dt_classification_prf(counts, c);
+        same = same && close_to(prf.precision, json_array_get(json_object_get(by_class, "precision"), c)) &&
+               close_to(prf.recall, json_array_get(json_object_get(by_class, "recall"), c)) &&
+               close_to(prf.f1, json_array_get(json_object_get(by_class, "f1"), c)) &&
+               close_to((double)dt_classification_support(counts)[c],
+                        json_array_get(json_object_get(by_class, "support"), c));
+    }
+    ok(same, "%s precision, recall and F1 of each class", name);
+    dt_prf_means means = dt_classification_means(counts);
+    ok(same_prf(json_object_get(want, "macro"), means.macro), "%s macro means", name);
+    ok(same_prf(json_object_get(want, "micro"), means.micro), "%s micro means", name);
+    ok(same_prf(json_object_get(want, "weighted"), means.weighted), "%s weighted means", name);
+    ok(close_to(means.micro.f1, json_object_get(want, "accuracy")), "%s micro F1 is the accuracy", name);
+}
+
 /* scikit-learn's numbers, predictions included. */
 static void golden_case(const char *tensors, const char *truths, const char *scores_name,
                         const char *predictions_name, const char *metrics)
@@ -60,6 +92,7 @@ static void golden_case(const char *tensors, const char *truths, const char *sco
        "%s mean per-class recall over %zu classes", metrics, seen);
     ok(same_table(json_object_get(want, "confusion_matrix"), dt_classification_confusion(counts), classes),
        "%s confusion", metrics);
+    golden_prf(counts, classes, want, metrics);
     dt_classification_free(counts);
     free(values);
     free(y);
@@ -78,7 +111,8 @@ static void ties(void)
     dt_classification *counts = dt_classification_new(3, false, &error);
     ok(dt_classification_add(counts, scores, 3, labels, predicted, &error), "ties run");
     ok(predicted[0] == 0 && predicted[1] == 1 && predicted[2] == 2, "the first of equals is predicted");
-    ok(fabs(dt_classification_top(counts, 1) - 1.0 / 3) < 1e-12 && fabs(dt_classification_top(counts, 2) - 1.0 / 3) < 1e-12 &&
+    ok(fabs(dt_classification_top(counts, 1) - 1.0 / 3) < 1e-12 &&
+           fabs(dt_classification_top(counts, 2) - 1.0 / 3) < 1e-12 &&
            dt_classification_top(counts, 3) == 1 && dt_classification_top(counts, 99) == 1,
        "of equal scores the first comes first: top-1 is the share of right predictions");
     size_t seen;
@@ -86,7 +120,7 @@ static void ties(void)
        "recall counts predictions only");
     ok(dt_classification_support(counts)[2] == 1 && dt_classification_right(counts)[1] == 1 &&
            dt_classification_right(counts)[2] == 0 && dt_classification_rows(counts) == 3 &&
-           !dt_classification_confusion(counts),
+           dt_classification_predicted(counts)[1] == 1 && !dt_classification_confusion(counts),
        "counts by class");
     dt_classification_free(counts);
 }
@@ -134,6 +168,21 @@ static void blocks(size_t rows, size_t classes, size_t dim)
     free(predicted);
 }
 
+/* A share of 1 is exactly 1: a little more would be shown as a plain number. */
+static void perfect(void)
+{
+    size_t counts[100], good = 0;
+    for (size_t classes = 1; classes <= 100; classes++) {
+        counts[classes - 1] = classes * classes % 7 + 1;
+        dt_prf_means means = dt_prf_mean(counts, counts, counts, classes);
+        good += means.macro.f1 == 1 && means.micro.f1 == 1 && means.weighted.f1 == 1 &&
+                means.weighted.recall == 1 && dt_mean_recall(counts, counts, classes, NULL) == 1;
+    }
+    ok(good == 100, "perfect predictions of %zu numbers of classes", good);
+    dt_prf_means none = dt_prf_mean(counts, counts, counts, 0);
+    ok(none.macro.f1 == 0 && none.micro.f1 == 0 && none.weighted.f1 == 0, "no classes");
+}
+
 static void refused(void)
 {
     dt_classification *counts = dt_classification_new(2, false, &error);
@@ -152,6 +201,8 @@ static void refused(void)
     ok(dt_classification_rows(counts) == 1, "rows before the bad one are counted");
     ok(dt_classification_add_embeddings(counts, scores, 0, scores, 2, good, NULL, &error), "no rows");
     dt_classification_free(counts);
+    dt_prf nothing = dt_prf_of(0, 0, 0);
+    ok(nothing.precision == 0 && nothing.recall == 0 && nothing.f1 == 0, "undefined ratios are 0");
     ok(!dt_classification_new(0, false, &error), "no classes");
     ok(!dt_classification_new((size_t)1 << 40, true, &error), "too many classes");
 }
@@ -166,6 +217,7 @@ int main(void)
     blocks(1, 1, 1);
     blocks(37, 11, 7);
     blocks(53, 1000003, 1);
+    perfect();
     refused();
     return done();
 }

@@ -1,0 +1,48 @@
+#include "eval/roc.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static int by_score(const void *a, const void *b)
+{
+    const dt_roc_row *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score < y->score ? -1 : 1;
+    return (x->row > y->row) - (x->row < y->row);
+}
+
+void dt_roc_sort(dt_roc_row *rows, size_t n)
+{
+    qsort(rows, n, sizeof *rows, by_score);
+}
+
+double dt_roc_area(const dt_roc_row *rows, size_t n, const uint32_t *times)
+{
+    double pairs = 0, negatives = 0, positives = 0; /* integers and halves: exact below 2^53 */
+    for (size_t i = 0; i < n;) {
+        const double score = rows[i].score;
+        double equal[2] = {0};
+        for (; i < n && rows[i].score == score; i++)
+            equal[rows[i].positive] += times ? times[rows[i].row] : 1;
+        pairs += equal[true] * (negatives + equal[false] / 2);
+        negatives += equal[false];
+        positives += equal[true];
+    }
+    return negatives > 0 && positives > 0 ? pairs / (negatives * positives) : NAN;
+}
+
+bool dt_roc_auc(const double *scores, const uint8_t *positive, size_t n, double *area, dt_error *error)
+{
+    dt_roc_row *rows = calloc(n ? n : 1, sizeof *rows);
+    bool good = rows || dt_fail(error, "no memory to rank %zu scores", n);
+    for (size_t i = 0; good && i < n; i++) {
+        rows[i] = (dt_roc_row){scores[i], i, positive[i] != 0};
+        good = !isnan(scores[i]) || dt_fail(error, "the score of row %zu is not a number", i);
+    }
+    if (good) {
+        dt_roc_sort(rows, n);
+        *area = dt_roc_area(rows, n, NULL);
+    }
+    free(rows);
+    return good;
+}

@@ -1,10 +1,14 @@
 /* Finding captions for images and images for captions, among all of a set, by the inner product of their
  * embeddings.
  *
- * A query's rank is the place of the best item that belongs to it when all are sorted by similarity, of equal ones the
- * item of the lower number first, so that equal captions of several images count as found by chance only. R@k is the share
- * of queries with a rank of at most k (Karpathy and Fei-Fei, "Deep visual-semantic alignments", CVPR 2015). The median of an even number is the mean of the two in the middle.
- * Only a block of the similarities stands in memory at a time. */
+ * A query's rank is the place of the best item that belongs to it when all are sorted by similarity, of equal
+ * ones the item of the lower number first, so that equal captions of several images count as found by chance
+ * only. R@k is the share of queries with a rank of at most k (Karpathy and Fei-Fei, "Deep visual-semantic
+ * alignments", CVPR 2015). The median of an even number is the mean of the two in the middle.
+ *
+ * Every similarity is computed once for both directions (those near a caption's own image twice, so that
+ * captions in the order of their images cost little). Beyond the embeddings, 2 MiB a thread and under 30
+ * bytes an image or caption stand in memory. Ranks do not depend on the number of threads. */
 #ifndef DUET_EVAL_RETRIEVAL_H
 #define DUET_EVAL_RETRIEVAL_H
 
@@ -28,7 +32,7 @@ typedef struct dt_retrieval_way {
 typedef struct dt_retrieval {
     dt_retrieval_way image_to_text; /* queries: the images that have captions */
     dt_retrieval_way
-        text_to_image; /* queries: all captions; searched: all images, those without captions included */
+        text_to_image; /* queries: all captions; searched: all images, also those without captions */
 } dt_retrieval;
 
 /* images [n, dim], captions [m, dim]; caption_image [m] says whose each caption is, in any order, an image
@@ -38,10 +42,5 @@ typedef struct dt_retrieval {
 bool dt_retrieval_run(const float *images, size_t n, const float *captions, size_t m, size_t dim,
                       const int32_t *caption_image, dt_retrieval *result, int32_t *image_ranks,
                       int32_t *caption_ranks, dt_error *error);
-
-/* The k rows of gallery [n, dim] nearest to each query [queries, dim], best first, of equals the first one:
- * indices and scores [queries, k]. k is at most n. */
-bool dt_retrieval_search(const float *query, size_t queries, const float *gallery, size_t n, size_t dim,
-                         size_t k, int32_t *indices, float *scores, dt_error *error);
 
 #endif

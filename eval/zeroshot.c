@@ -1,13 +1,11 @@
 #include "eval/zeroshot.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "data/pairs.h"
+#include "eval/captions.h"
 #include "eval/metrics.h"
-#include "eval/retrieval.h"
 
 enum { BATCH = 128, TOP = 5 };
 
@@ -55,8 +53,7 @@ bool dt_zeroshot_run(dt_model *model, const dt_zeroshot_options *options, dt_zer
 
 void dt_zeroshot_free(dt_zeroshot_result *result)
 {
-    for (size_t i = 0; i < result->query_count; i++)
-        free(result->queries[i].hits);
+    dt_queries_free(result->queries, result->query_count);
     free(result->queries);
     *result = (dt_zeroshot_result){0};
 }
@@ -122,13 +119,8 @@ static bool embed_images(run *r, dt_error *error)
 
 static dt_score *add_score(run *r, const char *key, const char *name, double value, size_t n, double chance)
 {
-    _Static_assert(3 + DT_ATTRIBUTES_MAX + 2 * (DT_RECALLS + 2) <= DT_SCORES_MAX,
-                   "every score has its place");
-    dt_score *score = &r->result->scores[r->result->score_count++];
-    *score = (dt_score){.value = value, .n = n, .chance = chance};
-    snprintf(score->key, sizeof score->key, "%s", key);
-    snprintf(score->name, sizeof score->name, "%s", name);
-    return score;
+    _Static_assert(3 + DT_ATTRIBUTES_MAX + DT_RETRIEVAL_SCORES <= DT_SCORES_MAX, "every score has its place");
+    return dt_score_add(r->result->scores, &r->result->score_count, key, name, value, n, chance);
 }
 
 /* ---- Classes ---- */
@@ -229,115 +221,46 @@ static bool classify(run *r, dt_error *error)
 
 /* ---- Captions ---- */
 
-static void score_way(run *r, const char *from, const char *to, const dt_retrieval_way *way)
-{
-    char key[96], name[96];
-    for (int i = 0; i < DT_RECALLS; i++) {
-        snprintf(key, sizeof key, "%s_to_%s_r%d", from, to, dt_recall_at[i]);
-        snprintf(name, sizeof name, "%s to %s R@%d", from, to, dt_recall_at[i]);
-        dt_score *score = add_score(r, key, name, way->recall[i], way->queries, way->recall_chance[i]);
-        snprintf(score->note, sizeof score->note, "among %zu", way->gallery);
-    }
-    const double ranks[] = {way->median_rank, way->mean_rank};
-    for (int i = 0; i < 2; i++) {
-        snprintf(key, sizeof key, "%s_to_%s_%s_rank", from, to, i ? "mean" : "median");
-        snprintf(name, sizeof name, "%s to %s, %s rank", from, to, i ? "mean" : "median");
-        dt_score *score = add_score(r, key, name, ranks[i], way->queries, NAN);
-        score->rank = true;
-        snprintf(score->note, sizeof score->note, "among %zu", way->gallery);
-    }
-}
-
 static bool retrieve(run *r, dt_error *error)
 {
-    dt_captions captions;
-    if (!dt_dataset_captions(r->options->data, r->options->captions_each, &captions, error))
-        return false;
-    size_t m = r->result->captions = captions.count;
-    if (!m)
-        return dt_fail(error, "%s has no captions to find", r->result->data);
     dt_retrieval found;
-    float *texts = m <= SIZE_MAX / r->dim ? calloc(m * r->dim, sizeof *texts) : NULL;
-    dt_encoder *encoder = texts ? dt_text_encoder_new(r->model, r->backend, batch_for(r, m), error) : NULL;
-    bool good = texts || dt_fail(error, "no memory for the embeddings of %zu captions", m);
-    good = good && encoder &&
-           dt_embed_texts(r->model, encoder, captions.texts, m, texts, r->options->progress, error) &&
-           dt_retrieval_run(r->images, r->n, texts, m, r->dim, captions.images, &found, NULL, NULL, error);
-    if (good) {
-        score_way(r, "image", "text", &found.image_to_text);
-        score_way(r, "text", "image", &found.text_to_image);
-    }
-    dt_encoder_free(encoder);
-    free(texts);
-    dt_captions_free(&captions);
-    return good;
+    if (!dt_captions_retrieve(r->options->data, r->images, r->model, r->backend, batch_for(r, SIZE_MAX),
+                              r->options->captions_each, r->options->progress, &found, &r->result->captions, error))
+        return false;
+    dt_retrieval_scores(&found, r->result->scores, &r->result->score_count);
+    return true;
 }
 
 /* ---- Queries ---- */
 
-/* Marks the images of which the query is a caption, the class's name or its prompt. False: there are none. */
-static bool find_matches(const run *r, const char *query, const dt_captions *captions, bool *matches)
+static bool answer(run *r, const float *texts, dt_error *error)
 {
-    const dt_dataset *data = r->options->data;
-    const dt_classes *classes = r->classes;
-    bool any = false;
-    for (size_t i = 0; i < r->n; i++) {
-        int32_t label = dt_dataset_labels(data)[i];
-        matches[i] = label >= 0 && !strcasecmp(query, dt_dataset_class_name(data, (size_t)label));
-        if (label >= 0 && classes)
-            matches[i] |= !strcasecmp(query, classes->names[r->class_of[label]]) ||
-                          (classes->prompts && !strcasecmp(query, classes->prompts[r->class_of[label]]));
-        any |= matches[i];
-    }
-    for (size_t c = 0; c < captions->count; c++)
-        if (!strcasecmp(query, captions->texts[c]))
-            any = matches[captions->images[c]] = true;
-    return any;
-}
-
-static bool describe_hits(run *r, const int32_t *indices, const float *scores, size_t top, dt_error *error)
-{
-    dt_captions captions;
-    if (!dt_dataset_captions(r->options->data, 0, &captions, error))
-        return false;
-    bool *matches = calloc(r->n, sizeof *matches);
-    bool good = matches || dt_fail(error, "no memory");
-    for (size_t q = 0; good && q < r->options->query_count; q++) {
-        dt_query_found *found = &r->result->queries[q];
-        *found = (dt_query_found){r->options->queries[q], calloc(top, sizeof *found->hits), top};
-        good = found->hits || dt_fail(error, "no memory");
-        bool known = good && find_matches(r, found->query, &captions, matches);
-        for (size_t i = 0; good && i < top; i++) {
-            size_t index = (size_t)indices[q * top + i];
-            dt_hit_found *hit = &found->hits[i];
-            *hit = (dt_hit_found){index, scores[q * top + i], known ? matches[index] : -1, ""};
-            good = dt_dataset_describe(r->options->data, index, hit->text, sizeof hit->text, error);
-        }
-    }
-    free(matches);
+    const dt_zeroshot_options *o = r->options;
+    dt_captions captions = {0};
+    dt_query *queries = calloc(o->query_count, sizeof *queries);
+    bool good = queries || dt_fail(error, "no memory for %zu queries", o->query_count);
+    for (size_t q = 0; good && q < o->query_count; q++)
+        queries[q].text = o->queries[q];
+    good = good && dt_dataset_captions(o->data, 0, &captions, error) &&
+           dt_queries_answer(&(dt_searched){o->data, r->images, r->dim, &captions, r->classes, r->class_of}, queries,
+                             o->query_count, texts, o->top ? o->top : TOP, r->result->queries, error);
     dt_captions_free(&captions);
+    free(queries);
     return good;
 }
 
 static bool search(run *r, dt_error *error)
 {
     const dt_zeroshot_options *o = r->options;
-    size_t count = o->query_count, top = o->top ? o->top : TOP;
-    top = top < r->n ? top : r->n;
-    int32_t *indices = calloc(count * top, sizeof *indices);
-    float *scores = calloc(count * top, sizeof *scores), *texts = calloc(count * r->dim, sizeof *texts);
+    size_t count = o->query_count;
+    float *texts = calloc(count * r->dim, sizeof *texts);
     r->result->queries = calloc(count, sizeof *r->result->queries);
-    bool good = (indices && scores && texts && r->result->queries) ||
-                dt_fail(error, "no memory for %zu queries", count);
+    bool good = (texts && r->result->queries) || dt_fail(error, "no memory for %zu queries", count);
     r->result->query_count = good ? count : 0;
     dt_encoder *encoder = good ? dt_text_encoder_new(r->model, r->backend, batch_for(r, count), error) : NULL;
-    good = good && encoder &&
-           dt_embed_texts(r->model, encoder, o->queries, count, texts, (dt_progress){0}, error) &&
-           dt_retrieval_search(texts, count, r->images, r->n, r->dim, top, indices, scores, error);
-    good = good && describe_hits(r, indices, scores, top, error);
+    good = encoder && dt_embed_texts(r->model, encoder, o->queries, count, texts, (dt_progress){0}, error) &&
+           answer(r, texts, error);
     dt_encoder_free(encoder);
-    free(indices);
-    free(scores);
     free(texts);
     return good;
 }

@@ -19,6 +19,8 @@
 #include "eval/classes.h"
 #include "eval/dataset.h"
 #include "eval/model.h"
+#include "eval/queries.h"
+#include "eval/scores.h"
 
 typedef struct dt_zeroshot_options { /* everything is borrowed */
     const dt_dataset *data;
@@ -43,31 +45,6 @@ typedef struct dt_zeroshot_options { /* everything is borrowed */
 } dt_zeroshot_options;
 
 enum { DT_SCORES_MAX = 64 };
-
-typedef struct dt_score {
-    char key[96];  /* for logs: "top1", "accuracy_gender", "text_to_image_r5" */
-    char name[96]; /* for people: "top-1 accuracy" */
-    double value;  /* a share in 0 .. 1; of ranks a rank, from 1 */
-    size_t n;      /* what it is the share or the mean of: images; for text to image, captions */
-    double chance; /* the value of guessing: 1 / classes, 1 / values of an attribute, dt_retrieval_way's */
-    bool rank;     /* a median or mean rank */
-    char note[128];
-} dt_score;
-
-typedef struct dt_hit_found {
-    size_t index; /* of the image */
-    float score;  /* cosine of the angle between the two */
-    /* Whether the query is one of the image's captions or its class's name or prompt, letters' case aside.
-     * -1: it is so of no image of the data, so that there is nothing to be right about. */
-    int correct;
-    char text[256]; /* dt_dataset_describe */
-} dt_hit_found;
-
-typedef struct dt_query_found {
-    const char *query; /* the options' */
-    dt_hit_found *hits;
-    size_t count;
-} dt_query_found;
 
 typedef struct dt_zeroshot_result {
     const char *data; /* its path, the dataset's */

@@ -4,11 +4,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/json.h"
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/print.h"
 
 typedef struct settings {
     const char *weights, *data, *classes, *name, *templates, *queries, *out;
@@ -159,7 +159,7 @@ static void close_inputs(inputs *in)
     free(in);
 }
 
-static void print_table(const dt_zeroshot_result *result)
+static void print_table(const dt_zeroshot_result *result, const dt_dataset *data)
 {
     printf("%s: %zu images", result->data, result->images);
     if (result->labelled && result->labelled < result->images)
@@ -169,39 +169,14 @@ static void print_table(const dt_zeroshot_result *result)
     if (result->captions)
         printf(", %zu captions", result->captions);
     printf("\n\n");
-    size_t width = strlen("figure");
-    for (size_t i = 0; i < result->score_count; i++)
-        width = strlen(result->scores[i].name) > width ? strlen(result->scores[i].name) : width;
-    if (result->score_count)
-        printf("%-*s  %9s  %7s  %9s\n", (int)width, "figure", "value", "n", "chance");
-    for (size_t i = 0; i < result->score_count; i++) {
-        const dt_score *s = &result->scores[i];
-        if (s->rank)
-            printf("%-*s  %7.1f    %7zu  %9s  %s\n", (int)width, s->name, s->value, s->n, "", s->note);
-        else
-            printf("%-*s  %7.2f %%  %7zu  %7.2f %%  %s\n", (int)width, s->name, 100 * s->value, s->n,
-                   100 * s->chance, s->note);
-    }
+    dt_print_scores(result->scores, result->score_count);
     for (size_t q = 0; q < result->query_count; q++) {
-        printf("%s\"%s\"\n", q || result->score_count ? "\n" : "", result->queries[q].query);
-        for (size_t i = 0; i < result->queries[q].count; i++) {
-            const dt_hit_found *hit = &result->queries[q].hits[i];
-            printf("%4zu  %6.3f  %s %s (image %zu)\n", i + 1, (double)hit->score,
-                   hit->correct > 0 ? "*" : " ", hit->text, hit->index);
-        }
+        printf("%s", q || result->score_count ? "\n" : "");
+        dt_print_query(&result->queries[q], data);
     }
 }
 
-static bool print_json(const json_t *json, dt_error *error)
-{
-    char *text = dt_json_text(json, 2, error);
-    if (text)
-        puts(text);
-    free(text);
-    return text;
-}
-
-static bool report(const settings *s, const dt_zeroshot_result *result, dt_error *error)
+static bool report(const settings *s, const dt_zeroshot_result *result, const dt_dataset *data, dt_error *error)
 {
     json_t *json = dt_zeroshot_json(result);
     if (!json)
@@ -209,9 +184,9 @@ static bool report(const settings *s, const dt_zeroshot_result *result, dt_error
     json_object_set_new(json, "weights", json_string(s->weights));
     bool good = !s->out || dt_zeroshot_merge(s->out, json, error);
     if (good && s->json)
-        good = print_json(json, error);
+        good = dt_print_json(json, 2, error);
     else if (good)
-        print_table(result);
+        print_table(result, data);
     json_decref(json);
     return good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output"));
 }
@@ -224,7 +199,7 @@ static int evaluate(const settings *s)
     inputs *in = calloc(1, sizeof *in);
     bool good = in || dt_fail(&error, "no memory");
     good = good && open_inputs(in, s, stem, sizeof stem, &error) &&
-           dt_zeroshot_run(in->model, &in->options, &result, &error) && report(s, &result, &error);
+           dt_zeroshot_run(in->model, &in->options, &result, &error) && report(s, &result, in->data, &error);
     dt_zeroshot_free(&result);
     if (in)
         close_inputs(in);

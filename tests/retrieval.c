@@ -1,8 +1,13 @@
+/* Ranks, their figures, and searching. `retrieval bench [IMAGES CAPTIONS WIDTH]` measures instead. */
 #include "eval/retrieval.h"
 
+#include <sys/resource.h>
+
+#include "data/clock.h"
 #include "data/json.h"
 #include "data/safetensors.h"
 #include "data/shuffle.h"
+#include "eval/search.h"
 #include "tests/tap.h"
 
 static dt_error error;
@@ -155,23 +160,103 @@ static void ties_and_chance(void)
        "an image without captions is searched, not asked");
 }
 
+/* Numbers whose products are rounded. */
+static float *rough(uint64_t seed, size_t n, size_t dim)
+{
+    float *rows = malloc(n * dim * sizeof *rows);
+    for (size_t i = 0; i < n * dim; i++)
+        rows[i] = (float)(dt_hash64(seed, i, 0) >> 40) * 0x1p-23f - 1;
+    return rows;
+}
+
+/* Equal embeddings are told apart by nothing but their order, wherever they stand: of m equal captions the
+ * one of image i is the i-th; and of n equal images too. */
+static void equals(size_t n, size_t dim)
+{
+    float *images = rough(1, n, dim), *captions = rough(2, n, dim);
+    int32_t *owner = malloc(n * sizeof *owner), *ranks = malloc(2 * n * sizeof *ranks);
+    for (size_t i = 0; i < n; i++) {
+        owner[i] = (int32_t)i;
+        memcpy(captions + i * dim, captions, dim * sizeof *captions);
+    }
+    dt_retrieval r;
+    bool in_order = dt_retrieval_run(images, n, captions, n, dim, owner, &r, ranks, NULL, &error);
+    bool other_way = dt_retrieval_run(captions, n, images, n, dim, owner, &r, NULL, ranks + n, &error);
+    for (size_t i = 0; i < n; i++) {
+        in_order &= ranks[i] == (int32_t)i + 1;
+        other_way &= ranks[n + i] == (int32_t)i + 1;
+    }
+    ok(in_order, "%zu equal captions of width %zu", n, dim);
+    ok(other_way, "%zu equal images of width %zu", n, dim);
+    float *scores = malloc(n * sizeof *scores);
+    bool sorted = dt_search(images, 1, captions, n, dim, n, ranks, scores, &error);
+    for (size_t i = 0; i < n; i++)
+        sorted &= ranks[i] == (int32_t)i && scores[i] == scores[0];
+    ok(sorted, "a search of %zu equal items of width %zu", n, dim);
+    free(images);
+    free(captions);
+    free(owner);
+    free(ranks);
+    free(scores);
+}
+
 static void search(void)
 {
     const float gallery[] = {0, 1, 1, 0, 0.5f, 0.5f, 1, 0, -1, 0}, query[] = {1, 0, 0, 2};
     int32_t found[10];
     float scores[10];
     const int32_t want[] = {1, 3, 2, 0, 4, 0, 2, 1, 3, 4}; /* of equals the first one comes first */
-    ok(dt_retrieval_search(query, 2, gallery, 5, 2, 5, found, scores, &error) &&
-           !memcmp(found, want, sizeof want),
+    ok(dt_search(query, 2, gallery, 5, 2, 5, found, scores, &error) && !memcmp(found, want, sizeof want),
        "search, all of them");
     ok(scores[0] == 1 && scores[4] == -1 && scores[5] == 2, "scores of a search");
-    ok(dt_retrieval_search(query, 2, gallery, 5, 2, 2, found, scores, &error) && found[0] == 1 &&
-           found[1] == 3 && found[2] == 0 && found[3] == 2,
+    ok(dt_search(query, 2, gallery, 5, 2, 2, found, scores, &error) && found[0] == 1 && found[1] == 3 &&
+           found[2] == 0 && found[3] == 2,
        "search, the best two");
-    ok(!dt_retrieval_search(query, 2, gallery, 5, 2, 6, found, scores, &error) &&
-           strstr(error.message, "best 6 of 5"),
+    ok(!dt_search(query, 2, gallery, 5, 2, 6, found, scores, &error) && strstr(error.message, "best 6 of 5"),
        "more than there are");
-    ok(!dt_retrieval_search(query, 2, gallery, 5, 2, 0, found, scores, &error), "none asked for");
+    ok(!dt_search(query, 2, gallery, 5, 2, 0, found, scores, &error), "none asked for");
+}
+
+typedef struct scored {
+    int32_t index;
+    float score;
+} scored;
+
+static int by_score(const void *a, const void *b)
+{
+    const scored *x = a, *y = b;
+    return x->score != y->score ? (x->score < y->score) - (x->score > y->score)
+                                : (x->index > y->index) - (x->index < y->index);
+}
+
+/* Every query's list against a sort of all, on numbers whose products and sums are exact. */
+static void search_against_sort(size_t queries, size_t n, size_t dim, size_t k)
+{
+    float *query = malloc(queries * dim * sizeof *query), *gallery = malloc(n * dim * sizeof *gallery),
+          *scores = malloc(queries * k * sizeof *scores);
+    int32_t *found = malloc(queries * k * sizeof *found);
+    scored *all = malloc(n * sizeof *all);
+    for (size_t i = 0; i < queries * dim; i++)
+        query[i] = truncf(8 * number(4, i, n));
+    for (size_t i = 0; i < n * dim; i++)
+        gallery[i] = truncf(8 * number(5, i, n));
+    bool same = dt_search(query, queries, gallery, n, dim, k, found, scores, &error);
+    for (size_t q = 0; q < queries; q++) {
+        for (size_t i = 0; i < n; i++) {
+            all[i] = (scored){(int32_t)i, 0};
+            for (size_t d = 0; d < dim; d++)
+                all[i].score += query[q * dim + d] * gallery[i * dim + d];
+        }
+        qsort(all, n, sizeof *all, by_score);
+        for (size_t i = 0; i < k; i++)
+            same &= found[q * k + i] == all[i].index && scores[q * k + i] == all[i].score;
+    }
+    ok(same, "the best %zu of %zu for %zu queries", k, n, queries);
+    free(query);
+    free(gallery);
+    free(scores);
+    free(found);
+    free(all);
 }
 
 static void refused(void)
@@ -189,19 +274,98 @@ static void refused(void)
     ok(!dt_retrieval_run(rows, 2, bad, 2, 2, good, &r, NULL, NULL, &error) &&
            strstr(error.message, "caption 1 is not finite"),
        "a caption that is not a number");
+    int32_t found[2];
+    float scores[2];
+    ok(!dt_search(rows, 1, bad, 2, 2, 1, found, scores, &error) &&
+           strstr(error.message, "item 1 is not finite"),
+       "a search among what is not a number");
+    ok(!dt_search(bad, 2, rows, 2, 2, 1, found, scores, &error) &&
+           strstr(error.message, "query 1 is not finite"),
+       "a search for what is not a number");
     ok(!dt_retrieval_run(rows, 0, rows, 2, 2, good, &r, NULL, NULL, &error), "no images");
     ok(!dt_retrieval_run(rows, 2, rows, 0, 2, good, &r, NULL, NULL, &error), "no captions");
 }
 
-int main(void)
+/* Matching pairs plus noise, of unit length: ranks as a trained model has them. */
+static void fill_pairs(float *images, float *captions, size_t n, size_t m, size_t dim, int32_t *owner)
 {
+#pragma omp parallel for
+    for (size_t t = 0; t < (n > m ? n : m); t++)
+        for (size_t d = 0; d < dim; d++) {
+            float image = number(6, t % n, d);
+            if (t < n)
+                images[t * dim + d] = image / sqrtf((float)dim);
+            if (t < m)
+                captions[t * dim + d] = (image + 3 * number(7, t, d)) / sqrtf((float)dim);
+        }
+    for (size_t t = 0; t < m; t++)
+        owner[t] = (int32_t)(t % n);
+}
+
+static double peak_mib(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024;
+}
+
+static double processor_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_utime.tv_sec + 1e-6 * (double)usage.ru_utime.tv_usec;
+}
+
+static int bench(size_t n, size_t m, size_t dim)
+{
+    float *images = malloc(n * dim * sizeof *images), *captions = malloc(m * dim * sizeof *captions);
+    int32_t *owner = malloc(m * sizeof *owner), found[10];
+    float scores[10];
+    if (!images || !captions || !owner)
+        return 1;
+    fill_pairs(images, captions, n, m, dim, owner);
+    double before = peak_mib(), used = processor_seconds(), start = dt_now();
+    dt_retrieval r;
+    bool good = dt_retrieval_run(images, n, captions, m, dim, owner, &r, NULL, NULL, &error);
+    double seconds = dt_now() - start;
+    printf("%zu images, %zu captions, width %zu: both ways %.1f s, %.0f GFLOP/s of one product\n", n, m, dim,
+           seconds, 2e-9 * (double)n * (double)m * (double)dim / seconds);
+    printf("%.1f s of processors: %.0f GFLOP/s each\n", processor_seconds() - used,
+           2e-9 * (double)n * (double)m * (double)dim / (processor_seconds() - used));
+    printf("peak %.0f MiB, of which %.0f MiB were there before; text to image R@1 %.3f, median rank %g\n",
+           peak_mib(), before, r.text_to_image.recall[0], r.text_to_image.median_rank);
+    good = good && dt_search(captions, 1, images, n, dim, 10, found, scores, &error);
+    start = dt_now();
+    good = good && dt_search(captions, 1, images, n, dim, 10, found, scores, &error);
+    seconds = dt_now() - start;
+    printf("one query: %.1f ms, %.1f GB/s\n", 1e3 * seconds, 4e-9 * (double)n * (double)dim / seconds);
+    free(images);
+    free(captions);
+    free(owner);
+    return good ? 0 : (fprintf(stderr, "%s\n", error.message), 1);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "bench"))
+        return bench(argc > 2 ? strtoul(argv[2], NULL, 10) : 100000,
+                     argc > 3 ? strtoul(argv[3], NULL, 10) : 100000,
+                     argc > 4 ? strtoul(argv[4], NULL, 10) : 512);
     golden_figures();
     against_definition(1, 1, 1, 1);
     against_definition(7, 3, 5, 2);
     against_definition(13, 89, 3, 11);
     against_definition(2053, 4099, 2, 2000); /* several blocks both ways */
+    equals(13, 7);
+    equals(49, 16);
+    equals(95, 64);
+    equals(1237, 192);
+    equals(2049, 512);
     ties_and_chance();
     search();
+    search_against_sort(1, 70001, 3, 50); /* two blocks of the gallery */
+    search_against_sort(67, 501, 5, 501);
+    search_against_sort(1025, 29, 4, 3); /* two of queries */
     refused();
     return done();
 }

@@ -1,0 +1,46 @@
+#include "experiments/print.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/json.h"
+
+void dt_print_scores(const dt_score *scores, size_t count)
+{
+    size_t width = strlen("figure");
+    for (size_t i = 0; i < count; i++)
+        width = strlen(scores[i].name) > width ? strlen(scores[i].name) : width;
+    if (count)
+        printf("%-*s  %9s  %7s  %9s\n", (int)width, "figure", "value", "n", "chance");
+    for (size_t i = 0; i < count; i++) {
+        const dt_score *s = &scores[i];
+        if (s->rank)
+            printf("%-*s  %7.1f    %7zu  %9s  %s\n", (int)width, s->name, s->value, s->n, "", s->note);
+        else
+            printf("%-*s  %7.2f %%  %7zu  %7.2f %%  %s\n", (int)width, s->name, 100 * s->value, s->n,
+                   100 * s->chance, s->note);
+    }
+}
+
+void dt_print_query(const dt_query_found *found, const dt_dataset *data)
+{
+    const char *quote = found->kind == DT_QUERY_TEXT ? "\"" : "";
+    printf("%s%s%s\n", quote, found->query, quote);
+    for (size_t i = 0; i < found->count; i++) {
+        const dt_hit_found *hit = &found->hits[i];
+        const char *file = dt_dataset_file(data, hit->index);
+        bool told = !file || !strcmp(file, hit->text);
+        printf("%4zu  %6.3f  %s %s (image %zu%s%s)\n", i + 1, (double)hit->score,
+               hit->correct > 0 ? "*" : " ", hit->text, hit->index, told ? "" : ", ", told ? "" : file);
+    }
+}
+
+bool dt_print_json(const json_t *json, int indent, dt_error *error)
+{
+    char *text = dt_json_text(json, indent, error);
+    if (text)
+        puts(text);
+    free(text);
+    return text;
+}

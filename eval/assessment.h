@@ -60,6 +60,11 @@ void dt_assessment_free(dt_assessment *assessment); /* NULL is allowed */
 bool dt_assessment_add(dt_assessment *assessment, const float *scores, const int32_t *labels,
                        const size_t *indices, size_t rows, dt_error *error);
 
+/* The same with scores = embeddings [rows, dim] x weights [classes, dim] transposed, a block at a time; equal embeddings get
+ * equal scores. */
+bool dt_assessment_add_embeddings(dt_assessment *assessment, const float *embeddings, const float *weights, size_t dim,
+                                  const int32_t *labels, const size_t *indices, size_t rows, dt_error *error);
+
 /* The figures, a list in this order; NAME is the options', with ": ".
  *   key                name                               note
  *   top1               NAME: top-1 accuracy               among 10 classes

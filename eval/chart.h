@@ -5,18 +5,17 @@
 #define DUET_EVAL_CHART_H
 
 #include "data/file.h"
+#include "eval/plot_scale.h"
 #include "eval/run_log.h"
-
-typedef enum dt_chart_unit { DT_UNIT_NUMBER, DT_UNIT_SHARE } dt_chart_unit;
 
 typedef struct dt_chart {
     const dt_series *series;
-    const char *title;  /* UTF-8, escaped here; a hostile one is good */
-    dt_chart_unit unit; /* DT_UNIT_SHARE: 0.02 is written as 2 % */
-    bool from_zero;     /* the vertical axis starts at 0 */
-    bool wide_range;    /* a logarithmic axis where all values are positive and the greatest is over 100 times
-                           the least */
-    double last_step;   /* of the horizontal axis, which starts at 0: charts of a page share it */
+    const char *title; /* UTF-8, escaped here; a hostile one is good */
+    dt_unit unit;
+    bool from_zero;   /* the vertical axis starts at 0 */
+    bool wide_range;  /* a logarithmic axis where all values are positive and the greatest is over 100 times
+                         the least */
+    double last_step; /* of the horizontal axis, which starts at 0: charts of a page share it */
 } dt_chart;
 
 /* Writes one <figure class="chart">. A series without a finite value writes nothing. The faint curve has the

@@ -4,16 +4,14 @@
 
 #include "data/file.h"
 #include "eval/findings.h"
+#include "eval/pictures.h"
 
 enum {
-    DT_GALLERIES_SHOWN = 200,         /* queries of a page */
-    DT_HITS_SHOWN = 48,               /* pictures of a query */
-    DT_GALLERY_BYTES_MOST = 24 << 20, /* of all JPEGs in a page; one that would go beyond is left out */
+    DT_GALLERIES_SHOWN = 200, /* queries of a page */
+    DT_HITS_SHOWN = 48,       /* pictures of a query */
 };
 
-/* Writes one <article> a query. A store's path is taken as it stands and, where nothing is there, from the
- * folder `run`. A store that cannot be opened, a pair that it does not hold, a record that is no JPEG: said
- * in the picture's place. */
-void dt_galleries_write(dt_writer *writer, const dt_gallery *galleries, size_t count, const char *run);
+/* Writes one <article> a query, with its own picture where the query is one. */
+void dt_galleries_write(dt_writer *writer, const dt_gallery *galleries, size_t count, dt_pictures *pictures);
 
 #endif

@@ -3,9 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "kernels/cpu/onednn.h"
-
-enum { BLOCK_SCORES = 4 << 20 }; /* floats of a block of scores: 16 MiB */
 
 struct dt_classification {
     size_t classes, rows;
@@ -92,29 +89,6 @@ bool dt_classification_add(dt_classification *counts, const float *scores, size_
             predictions[i] = predicted;
     }
     return true;
-}
-
-bool dt_classification_add_embeddings(dt_classification *counts, const float *embeddings, size_t rows,
-                                      const float *weights, size_t dim, const int32_t *labels,
-                                      int32_t *predictions, dt_error *error)
-{
-    size_t block = BLOCK_SCORES / counts->classes + 1;
-    if (block > rows)
-        block = rows;
-    float *scores = malloc((block ? block : 1) * counts->classes * sizeof *scores);
-    bool good = scores || dt_fail(error, "no memory for the scores of %zu classes", counts->classes);
-    for (size_t at = 0; good && at < rows; at += block) {
-        size_t part = rows - at < block ? rows - at : block;
-        good = dt_sgemm(false, true, (int64_t)part, (int64_t)counts->classes, (int64_t)dim, 1,
-                        embeddings + at * dim, (int64_t)dim, weights, (int64_t)dim, 0, scores,
-                        (int64_t)counts->classes) ||
-               dt_fail(error, "cannot multiply %zu embeddings of width %zu with %zu classes", part, dim,
-                       counts->classes);
-        good = good && dt_classification_add(counts, scores, part, labels + at,
-                                             predictions ? predictions + at : NULL, error);
-    }
-    free(scores);
-    return good;
 }
 
 size_t dt_classification_rows(const dt_classification *counts)

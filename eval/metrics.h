@@ -27,11 +27,6 @@ void dt_classification_free(dt_classification *counts); /* NULL is allowed */
 bool dt_classification_add(dt_classification *counts, const float *scores, size_t rows, const int32_t *labels,
                            int32_t *predictions, dt_error *error);
 
-/* The same with scores = embeddings [rows, dim] x weights [classes, dim] transposed, a block at a time. */
-bool dt_classification_add_embeddings(dt_classification *counts, const float *embeddings, size_t rows,
-                                      const float *weights, size_t dim, const int32_t *labels,
-                                      int32_t *predictions, dt_error *error);
-
 /* Adds one row: *predicted gets its predicted class, *rank the rank of its own. */
 bool dt_classification_add_row(dt_classification *counts, const float *scores, int32_t label,
                                int32_t *predicted, size_t *rank, dt_error *error);

@@ -6,12 +6,14 @@
  *                    title instead of the folder's name, "description" (text) stands under it, "command"
  *                    (text, or a list of words) is how to repeat the run instead of pretraining by this
  *                    file, "versions" (an object) is what it ran on
- *   log.jsonl        see eval/run_log.h: a curve for every series of numbers; loss, temperature,
- *                    logit_scale, lr, grad_norm, pairs_per_second and waiting are known and come first
- *   evaluation.json  see eval/findings.h: the headline figures and the pictures that queries found
+ *   log.jsonl        see eval/run_log.h: a curve for every series of numbers; those of eval/training.c are
+ *                    known by name and come first
+ *   evaluation.json  see eval/findings.h: the headline figures, curves, confusions, tables, calibration, the
+ *                    map of the embeddings, and the pictures that queries found
  *
- * The same files give the same bytes. Pictures are taken from the pair stores that evaluation.json names;
- * nothing in the page is fetched from anywhere, and its content security policy forbids it. */
+ * The same files give the same bytes. Pictures are taken from the pair stores and folders that
+ * evaluation.json names; nothing in the page is fetched from anywhere, and its content security policy
+ * forbids it. */
 #ifndef DUET_EVAL_REPORT_H
 #define DUET_EVAL_REPORT_H
 

@@ -9,35 +9,7 @@
 
 enum { ROWS_MOST = 1000, DEPTH_MOST = 32, VALUE_MOST = 400, PATH_ROOM = 512 };
 
-typedef struct table {
-    dt_writer *writer;
-    size_t rows, left_out;
-} table;
-
-static void write_value(dt_writer *w, const json_t *value)
-{
-    if (json_is_string(value)) {
-        dt_html_text_cut(w, json_string_value(value), VALUE_MOST);
-        return;
-    }
-    char *text = dt_json_text(value, 0, NULL);
-    dt_html_text_cut(w, text ? text : "?", VALUE_MOST);
-    free(text);
-}
-
-static void write_row(table *t, const char *path, const json_t *value)
-{
-    if (t->rows == ROWS_MOST) {
-        t->left_out++;
-        return;
-    }
-    t->rows++;
-    dt_writer_printf(t->writer, "<tr><th scope=\"row\">");
-    dt_html_text(t->writer, path);
-    dt_writer_printf(t->writer, "</th><td>");
-    write_value(t->writer, value);
-    dt_writer_printf(t->writer, "</td></tr>\n");
-}
+/* ---- the values of a configuration ---- */
 
 static bool is_plain_list(const json_t *value)
 {
@@ -47,40 +19,94 @@ static bool is_plain_list(const json_t *value)
     return json_is_array(value);
 }
 
-/* `path` has `length` bytes and room for more; what does not fit is cut. */
-static void write_tree(table *t, char path[PATH_ROOM], size_t length, const json_t *value, int depth)
+typedef struct walk {
+    dt_config_see *see;
+    void *context;
+    char path[PATH_ROOM]; /* what does not fit is cut */
+} walk;
+
+/* The path has `length` bytes. */
+static bool visit(walk *w, size_t length, const json_t *value, int depth)
 {
-    bool empty = !json_object_size(value) && !json_array_size(value);
-    if (empty || is_plain_list(value) || depth == DEPTH_MOST) {
-        write_row(t, path, value);
-        return;
-    }
+    bool empty = !json_object_size(value) && !json_array_size(value), more = true;
+    if (empty || is_plain_list(value) || depth == DEPTH_MOST)
+        return w->see(w->context, w->path, value);
     const char *key;
     json_t *member;
     json_object_foreach((json_t *)value, key, member)
     {
-        snprintf(path + length, PATH_ROOM - length, "%s%s", length ? "." : "", key);
-        write_tree(t, path, strlen(path), member, depth + 1);
+        snprintf(w->path + length, PATH_ROOM - length, "%s%s", length ? "." : "", key);
+        more = more && visit(w, strlen(w->path), member, depth + 1);
     }
-    for (size_t i = 0; i < json_array_size(value); i++) {
-        snprintf(path + length, PATH_ROOM - length, "[%zu]", i);
-        write_tree(t, path, strlen(path), json_array_get(value, i), depth + 1);
+    for (size_t i = 0; more && i < json_array_size(value); i++) {
+        snprintf(w->path + length, PATH_ROOM - length, "[%zu]", i);
+        more = visit(w, strlen(w->path), json_array_get(value, i), depth + 1);
     }
-    path[length] = 0;
+    w->path[length] = 0;
+    return more;
+}
+
+void dt_config_each(const json_t *config, dt_config_see *see, void *context)
+{
+    walk w = {.see = see, .context = context};
+    if (json_object_size(config))
+        visit(&w, 0, config, 0);
+}
+
+/* ---- as a table ---- */
+
+void dt_config_write_value(dt_writer *writer, const json_t *value)
+{
+    if (json_is_string(value)) {
+        dt_html_text_cut(writer, json_string_value(value), VALUE_MOST);
+        return;
+    }
+    char *text = dt_json_text(value, 0, NULL);
+    dt_html_text_cut(writer, text ? text : "?", VALUE_MOST);
+    free(text);
+}
+
+typedef struct table {
+    dt_writer *writer;
+    size_t rows, left_out;
+} table;
+
+static bool write_row(void *context, const char *path, const json_t *value)
+{
+    table *t = context;
+    if (t->rows == ROWS_MOST) {
+        t->left_out++;
+        return true;
+    }
+    t->rows++;
+    dt_writer_printf(t->writer, "<tr><th scope=\"row\">");
+    dt_html_text(t->writer, path);
+    dt_writer_printf(t->writer, "</th><td>");
+    dt_config_write_value(t->writer, value);
+    dt_writer_printf(t->writer, "</td></tr>\n");
+    return true;
+}
+
+static void write_table(dt_writer *w, const char *first, const char *second, const json_t *values)
+{
+    table t = {.writer = w};
+    dt_writer_printf(
+        w,
+        "<table class=\"config\"><thead><tr><th scope=\"col\">%s</th><th scope=\"col\">%s</th></tr>"
+        "</thead><tbody>\n",
+        first, second);
+    dt_config_each(values, write_row, &t);
+    dt_writer_printf(w, "</tbody></table>\n");
+    if (t.left_out)
+        dt_writer_printf(w, "<p class=\"absent\">%zu more values are in config.json.</p>\n", t.left_out);
 }
 
 void dt_config_write(dt_writer *writer, const json_t *config)
 {
-    table t = {.writer = writer};
-    char path[PATH_ROOM] = "";
-    dt_writer_printf(writer, "<table class=\"config\"><thead><tr><th scope=\"col\">Setting</th>"
-                             "<th scope=\"col\">Value</th></tr></thead><tbody>\n");
-    if (json_object_size(config))
-        write_tree(&t, path, 0, config, 0);
-    dt_writer_printf(writer, "</tbody></table>\n");
-    if (t.left_out)
-        dt_writer_printf(writer, "<p class=\"absent\">%zu more values are in config.json.</p>\n", t.left_out);
+    write_table(writer, "Setting", "Value", config);
 }
+
+/* ---- how to repeat it ---- */
 
 /* As a shell reads it back: quoted where it has more than letters, digits and harmless signs. */
 static void write_quoted(dt_writer *w, const char *word)
@@ -144,12 +170,6 @@ void dt_reproduce_write(dt_writer *writer, const json_t *config, const char *run
     if (!write_command(writer, json_object_get(config, "command")))
         write_rerun(writer, run);
     const json_t *versions = json_object_get(config, "versions");
-    if (!json_object_size(versions))
-        return;
-    dt_writer_printf(writer, "<table class=\"config\"><thead><tr><th scope=\"col\">Part</th>"
-                             "<th scope=\"col\">Version</th></tr></thead><tbody>\n");
-    table t = {.writer = writer};
-    char path[PATH_ROOM] = "";
-    write_tree(&t, path, 0, versions, 0);
-    dt_writer_printf(writer, "</tbody></table>\n");
+    if (json_object_size(versions))
+        write_table(writer, "Part", "Version", versions);
 }

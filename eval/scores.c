@@ -7,7 +7,7 @@ dt_score *dt_score_add(dt_score *scores, size_t *count, const char *key, const c
                        size_t n, double chance)
 {
     dt_score *score = &scores[(*count)++];
-    *score = (dt_score){.value = value, .n = n, .chance = chance};
+    *score = (dt_score){.value = value, .n = n, .chance = chance, .low = NAN, .high = NAN};
     snprintf(score->key, sizeof score->key, "%s", key);
     snprintf(score->name, sizeof score->name, "%s", name);
     return score;
@@ -20,6 +20,10 @@ static json_t *score_json(const dt_score *s, const char *set)
                              s->value, "n", (json_int_t)s->n, "note", s->note);
     if (json && !isnan(s->chance))
         json_object_set_new(json, "chance", json_real(s->chance));
+    if (json && !isnan(s->low)) {
+        json_object_set_new(json, "low", json_real(s->low));
+        json_object_set_new(json, "high", json_real(s->high));
+    }
     if (json && s->rank)
         json_object_set_new(json, "rank", json_true());
     return json;

@@ -14,7 +14,8 @@ typedef struct dt_score {
     size_t n;      /* what it is the share or the mean of: images; for text to image, captions */
     double chance; /* the value of guessing: 1 / classes, 1 / values of an attribute, dt_retrieval_way's; NaN:
                       not stated */
-    bool rank;     /* a median or mean rank */
+    double low, high; /* 95 % bootstrap interval; NaN: not known */
+    bool rank;        /* a median or mean rank */
     char note[128];
 } dt_score;
 

@@ -1,11 +1,13 @@
 #include "eval/zeroshot.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/pairs.h"
+#include "eval/assessment.h"
 #include "eval/captions.h"
-#include "eval/metrics.h"
+#include "eval/map.h"
 
 enum { BATCH = 128, TOP = 5 };
 
@@ -16,7 +18,8 @@ typedef struct run {
     dt_zeroshot_result *result;
     const dt_backend *backend;
     size_t n, dim;
-    float *images;             /* [n, dim] */
+    const float *images;       /* [n, dim]: the options', or ... */
+    float *embedded;           /* ... this run's own */
     const dt_classes *classes; /* the options' or the data's; NULL: nothing is classified */
     dt_classes *own;           /* the latter */
     int32_t *class_of;         /* which class each of the data's labels is */
@@ -43,7 +46,7 @@ bool dt_zeroshot_run(dt_model *model, const dt_zeroshot_options *options, dt_zer
         (dt_zeroshot_result){.data = dt_dataset_path(options->data), .name = options->name, .images = r.n};
     bool good = check(&r, error) && embed_images(&r, error) && (!r.classes || classify(&r, error)) &&
                 (!options->retrieval || retrieve(&r, error)) && (!options->query_count || search(&r, error));
-    free(r.images);
+    free(r.embedded);
     free(r.class_of);
     dt_classes_free(r.own);
     if (!good)
@@ -55,6 +58,7 @@ void dt_zeroshot_free(dt_zeroshot_result *result)
 {
     dt_queries_free(result->queries, result->query_count);
     free(result->queries);
+    json_decref(result->details);
     *result = (dt_zeroshot_result){0};
 }
 
@@ -108,48 +112,36 @@ static int batch_for(const run *r, size_t count)
 static bool embed_images(run *r, dt_error *error)
 {
     size_t cells;
-    if (__builtin_mul_overflow(r->n, r->dim, &cells) || !(r->images = calloc(cells, sizeof *r->images)))
+    if ((r->images = r->options->images))
+        return true;
+    if (__builtin_mul_overflow(r->n, r->dim, &cells) || !(r->embedded = calloc(cells, sizeof *r->embedded)))
         return dt_fail(error, "no memory for %zu embeddings of width %zu", r->n, r->dim);
+    r->images = r->embedded;
     dt_encoder *encoder = dt_image_encoder_new(r->model, r->backend, batch_for(r, r->n), error);
     bool good = encoder && dt_dataset_embed(r->options->data, r->model, encoder, r->options->threads,
-                                            r->images, r->options->progress, error);
+                                            r->embedded, r->options->progress, error);
     dt_encoder_free(encoder);
     return good;
 }
 
 static dt_score *add_score(run *r, const char *key, const char *name, double value, size_t n, double chance)
 {
-    _Static_assert(3 + DT_ATTRIBUTES_MAX + DT_RETRIEVAL_SCORES <= DT_SCORES_MAX, "every score has its place");
+    _Static_assert(7 + DT_ATTRIBUTES_MAX + DT_RETRIEVAL_SCORES <= DT_SCORES_MAX, "every score has its place");
     return dt_score_add(r->result->scores, &r->result->score_count, key, name, value, n, chance);
 }
 
 /* ---- Classes ---- */
 
-/* The images with a label and their true classes. */
-typedef struct labelled {
-    size_t n;
-    float *rows; /* [n, dim]; the run's own where all have one */
-    int32_t *truth, *predicted;
-} labelled;
-
-static bool gather(const run *r, labelled *l, dt_error *error)
+/* The classes of the images by the numbers of the classes; -1: no label. The caller frees. */
+static int32_t *true_classes(const run *r, dt_error *error)
 {
     const int32_t *labels = dt_dataset_labels(r->options->data);
-    size_t n = l->n = r->result->labelled;
-    l->rows = n == r->n ? r->images : malloc(n * r->dim * sizeof *l->rows);
-    l->truth = malloc(n * sizeof *l->truth);
-    l->predicted = malloc(n * sizeof *l->predicted);
-    if (!l->rows || !l->truth || !l->predicted)
-        return dt_fail(error, "no memory for %zu labelled images", n);
-    for (size_t i = 0, at = 0; i < r->n; i++) {
-        if (labels[i] < 0)
-            continue;
-        l->truth[at] = r->class_of[labels[i]];
-        if (n != r->n)
-            memcpy(l->rows + at * r->dim, r->images + i * r->dim, r->dim * sizeof *l->rows);
-        at++;
-    }
-    return true;
+    int32_t *truth = malloc(r->n * sizeof *truth);
+    if (!truth)
+        dt_fail(error, "no memory for %zu labels", r->n);
+    for (size_t i = 0; truth && i < r->n; i++)
+        truth[i] = labels[i] < 0 ? -1 : r->class_of[labels[i]];
+    return truth;
 }
 
 static bool embed_classes(const run *r, float *weights, dt_error *error)
@@ -163,13 +155,13 @@ static bool embed_classes(const run *r, float *weights, dt_error *error)
     return good;
 }
 
-static void score_attribute(run *r, const dt_attribute *attribute, const labelled *l)
+static void score_attribute(run *r, const dt_attribute *attribute, const dt_assessment *a)
 {
     size_t n = 0, right = 0;
-    for (size_t i = 0; i < l->n; i++) {
-        int32_t truth = attribute->of_class[l->truth[i]];
+    for (size_t i = 0; i < a->n; i++) {
+        int32_t truth = attribute->of_class[a->samples[i].truth];
         n += truth >= 0;
-        right += truth >= 0 && truth == attribute->of_class[l->predicted[i]];
+        right += truth >= 0 && truth == attribute->of_class[a->samples[i].predicted];
     }
     if (!n)
         return;
@@ -181,41 +173,81 @@ static void score_attribute(run *r, const dt_attribute *attribute, const labelle
     snprintf(score->note, sizeof score->note, "of the predicted class, %zu values", attribute->value_count);
 }
 
-static void score_classes(run *r, const dt_classification *counts, const labelled *l)
+static double number_or_nan(const json_t *object, const char *key)
 {
-    const dt_classes *classes = r->classes;
-    double k = (double)classes->count;
-    size_t seen;
-    double recall = dt_classification_mean_recall(counts, &seen);
-    dt_score *score = add_score(r, "top1", "top-1 accuracy", dt_classification_top(counts, 1), l->n, 1 / k);
-    snprintf(score->note, sizeof score->note, "among %zu classes", classes->count);
-    score = add_score(r, "top5", "top-5 accuracy", dt_classification_top(counts, 5), l->n, k < 5 ? 1 : 5 / k);
-    snprintf(score->note, sizeof score->note, "among %zu classes", classes->count);
-    score = add_score(r, "mean_class_recall", "mean per-class recall", recall, l->n, 1 / k);
-    snprintf(score->note, sizeof score->note, "over the %zu classes that occur", seen);
-    for (size_t i = 0; i < classes->attribute_count; i++)
-        score_attribute(r, &classes->attributes[i], l);
+    const json_t *number = json_object_get(object, key);
+    return number ? json_number_value(number) : (double)NAN;
+}
+
+/* The assessment's figures become scores, the set's name before theirs taken off, as dt_zeroshot_json puts it there for all. */
+static void take_figures(run *r, const json_t *figures)
+{
+    size_t i, prefix = r->options->name ? strlen(r->options->name) + 2 : 0;
+    const json_t *figure;
+    json_array_foreach((json_t *)figures, i, figure)
+    {
+        dt_score *s = add_score(r, json_string_value(json_object_get(figure, "key")),
+                                json_string_value(json_object_get(figure, "name")) + prefix,
+                                number_or_nan(figure, "value"), (size_t)json_integer_value(json_object_get(figure, "n")),
+                                number_or_nan(figure, "chance"));
+        s->low = number_or_nan(figure, "low");
+        s->high = number_or_nan(figure, "high");
+        snprintf(s->note, sizeof s->note, "%s", json_string_value(json_object_get(figure, "note")));
+    }
+}
+
+/* Where the images and the classes' prompts lie. */
+static bool map_classes(run *r, const float *weights, const int32_t *truth, dt_error *error)
+{
+    const dt_zeroshot_options *o = r->options;
+    const char *const *names = (const char *const *)r->classes->names;
+    const dt_towers towers = {.n = r->n, .m = r->classes->count, .dim = r->dim, .images = r->images, .texts = weights,
+                              .labels = truth, .words = names, .classes = names, .class_count = r->classes->count};
+    json_t *map = dt_map_json(&towers, o->name ? o->name : r->result->data, r->result->data, error);
+    return map && (json_object_set_new(r->result->details, "maps", json_pack("[o]", map)) == 0 ||
+                   dt_fail(error, "no memory for the map"));
+}
+
+static bool assess(run *r, dt_assessment *a, const float *weights, const int32_t *truth, dt_error *error)
+{
+    if (!dt_assessment_add_embeddings(a, r->images, weights, r->dim, truth, NULL, r->n, error))
+        return false;
+    json_t *found = r->options->details ? dt_assessment_json(a, error)
+                                        : json_pack("{s:o}", "figures", dt_assessment_figures(a, error));
+    if (!found)
+        return false;
+    take_figures(r, json_object_get(found, "figures"));
+    json_object_del(found, "figures");
+    for (size_t i = 0; i < r->classes->attribute_count; i++)
+        score_attribute(r, &r->classes->attributes[i], a);
+    if (r->options->details)
+        r->result->details = found;
+    else
+        json_decref(found);
+    return !r->options->details || map_classes(r, weights, truth, error);
 }
 
 static bool classify(run *r, dt_error *error)
 {
     const dt_classes *classes = r->classes;
     r->result->classes = classes->count;
-    labelled l = {0};
-    dt_classification *counts = dt_classification_new(classes->count, false, error);
+    int at = dt_params_find(r->model->params, "logit_scale");
+    double scale = at < 0 ? 1 : exp((double)*dt_params_value(r->model->params, at));
+    if (!isfinite(scale))
+        return dt_fail(error, "the temperature is not a number; the model has diverged");
+    const dt_assessment_options options = {
+        .name = r->options->name, .store = r->result->data, .classes = classes->count,
+        .class_names = (const char *const *)classes->names, .confusion = r->options->details,
+        .scale = scale,
+        .resamples = r->options->intervals ? 0 : -1};
+    dt_assessment *a = dt_assessment_new(&options, error);
     float *weights = calloc(classes->count * r->dim, sizeof *weights);
-    bool good = counts && (weights || dt_fail(error, "no memory for %zu classes", classes->count));
-    good =
-        good && gather(r, &l, error) && embed_classes(r, weights, error) &&
-        dt_classification_add_embeddings(counts, l.rows, l.n, weights, r->dim, l.truth, l.predicted, error);
-    if (good)
-        score_classes(r, counts, &l);
-    dt_classification_free(counts);
+    int32_t *truth = true_classes(r, error);
+    bool good = a && truth && (weights || dt_fail(error, "no memory for %zu classes", classes->count)) &&
+                embed_classes(r, weights, error) && assess(r, a, weights, truth, error);
+    dt_assessment_free(a);
     free(weights);
-    if (l.rows != r->images)
-        free(l.rows);
-    free(l.truth);
-    free(l.predicted);
+    free(truth);
     return good;
 }
 

@@ -38,6 +38,10 @@ typedef struct dt_zeroshot_options { /* everything is borrowed */
     size_t query_count;
     size_t top; /* images of a query; 0: 5 */
 
+    const float *images; /* [count, embed_dim]: the images' embeddings, where they are there already; NULL: computed */
+    bool details;        /* also the confusions, the calibration, the classes one by one, and the map of both towers */
+    bool intervals;      /* of the figures of classes */
+
     const dt_backend *backend; /* NULL: dt_cpu() */
     int batch;                 /* samples that an encoder takes at a time; 0: 128 */
     int threads;               /* that decode; 0: one a processor */
@@ -54,27 +58,22 @@ typedef struct dt_zeroshot_result {
     size_t score_count;
     dt_query_found *queries;
     size_t query_count;
+    json_t *details; /* "confusions", "reliability", "tables", "maps" (eval/findings.h); NULL: not asked for */
 } dt_zeroshot_result;
 
 /* Computes, in this order:
- *   top-1 and top-5 accuracy, mean per-class recall (eval/metrics.h) over the images with a label; for each
- * attribute of the classes the share of images whose predicted class has the attribute's true value with
- * `retrieval`, R@1, R@5, R@10, median and mean rank both ways (eval/retrieval.h) for each query the images
- * nearest to it Data without labels is not classified, which is an error where `classes` are given or nothing
- * else is asked for. *result is freed by the caller with dt_zeroshot_free; after a failure it is empty. */
+ *   of the images with a label, the figures of eval/assessment.h: top-1 and top-5 accuracy, mean per-class recall, F1,
+ *     calibration, and for each attribute of the classes the share of images whose predicted class has the true value;
+ *   with `retrieval`, R@1, R@5, R@10, median and mean rank both ways (eval/retrieval.h);
+ *   for each query the images nearest to it.
+ * Data without labels is not classified, which is an error where `classes` are given or nothing else is asked for.
+ * *result is freed by the caller with dt_zeroshot_free; after a failure it is empty. */
 bool dt_zeroshot_run(dt_model *model, const dt_zeroshot_options *options, dt_zeroshot_result *result,
                      dt_error *error);
 void dt_zeroshot_free(dt_zeroshot_result *result); /* zeroes it; a zeroed one is allowed */
 
-/* {"data": path, "images": n, "labelled": n, "classes": n, "captions": n,
- *  "figures": [{"key", "name", "value", "n", "chance", "note", "rank": true where it is one}, ...],
- *  "galleries": [{"query", "store": path, "hits": [{"index", "score", "caption", "correct": boolean or
- * null}]}]} The caller owns the reference. NULL: no memory. */
+/* {"data": path, "images": n, "labelled": n, "classes": n, "captions": n, and the lists of eval/findings.h: "figures",
+ * "galleries", and those of the details}. The caller owns the reference. NULL: no memory. */
 json_t *dt_zeroshot_json(const dt_zeroshot_result *result);
-
-/* Puts the figures (but ranks) and galleries of such an object into an evaluation file (eval/findings.h),
- * atomically: in place of those of the same name, or the same query and store, else at the end. The file is
- * made where there is none; what else it holds stays. */
-bool dt_zeroshot_merge(const char *path, const json_t *result, dt_error *error);
 
 #endif

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "data/npy.h"
 #include "data/safetensors.h"
@@ -10,6 +9,7 @@
 #include "eval/texts.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/progress.h"
 
 typedef struct settings {
     const char *weights, *data, *texts, *out;
@@ -93,14 +93,6 @@ static const char *settle(settings *s)
         s->captions = !s->texts;
     }
     return NULL;
-}
-
-static void show_progress(void *context, const char *what, size_t done, size_t total)
-{
-    (void)context;
-    fprintf(stderr, "\r\033[K");
-    if (done < total)
-        fprintf(stderr, "%s %zu / %zu", what, done, total);
 }
 
 static int clipped(int batch, size_t count)
@@ -212,9 +204,7 @@ static int embed(settings *s)
         return DT_EXIT_USAGE;
     }
     dt_error error;
-    work w = {0};
-    if (!s->quiet && isatty(STDERR_FILENO))
-        w.progress.tell = show_progress;
+    work w = {.progress = dt_terminal_progress(s->quiet)};
     bool good = run(&w, s, &error);
     if (good)
         printf("%s: %zu images, %zu texts, width %d\n", s->out, w.images, w.rows, w.model->config.embed_dim);

@@ -2,13 +2,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "eval/findings.h"
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
+#include "experiments/progress.h"
 
 typedef struct settings {
     const char *weights, *data, *classes, *name, *templates, *queries, *out;
@@ -82,29 +83,6 @@ int dt_cmd_zeroshot(int argc, char **argv)
     return evaluate(&s);
 }
 
-static void show_progress(void *context, const char *what, size_t done, size_t total)
-{
-    (void)context;
-    fprintf(stderr, "\r\033[K");
-    if (done < total)
-        fprintf(stderr, "%s %zu / %zu", what, done, total);
-}
-
-/* "packed/emoji-test.lmdb" -> "emoji-test". */
-static const char *stem_of(const char *path, char *stem, size_t size)
-{
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    size_t start = length;
-    while (start && path[start - 1] != '/')
-        start--;
-    if (length - start > 5 && !strncmp(path + length - 5, ".lmdb", 5))
-        length -= 5;
-    snprintf(stem, size, "%.*s", (int)(length - start < size ? length - start : size - 1), path + start);
-    return stem;
-}
-
 static bool gather_queries(inputs *in, const settings *s, dt_error *error)
 {
     if (s->queries && !dt_texts_load(&in->queries, s->queries, true, error))
@@ -124,16 +102,17 @@ static bool gather_queries(inputs *in, const settings *s, dt_error *error)
 
 static bool open_inputs(inputs *in, const settings *s, char *stem, size_t size, dt_error *error)
 {
-    in->options = (dt_zeroshot_options){.name = s->name ? s->name : stem_of(s->data, stem, size),
+    in->options = (dt_zeroshot_options){.name = s->name ? s->name : dt_dataset_stem(s->data, stem, size),
                                         .retrieval = s->retrieval,
+                                        .details = s->out || s->json,
+                                        .intervals = true,
                                         .captions_each = (size_t)s->captions,
                                         .templates = s->template_list.items,
                                         .template_count = s->template_list.count,
                                         .top = (size_t)s->top,
                                         .batch = s->batch,
                                         .threads = s->threads};
-    if (!s->quiet && isatty(STDERR_FILENO))
-        in->options.progress.tell = show_progress;
+    in->options.progress = dt_terminal_progress(s->quiet);
     if (!gather_queries(in, s, error) ||
         (s->templates && !dt_texts_load(&in->templates, s->templates, true, error)) ||
         (s->classes && !(in->classes = dt_classes_load(s->classes, error))))
@@ -182,7 +161,7 @@ static bool report(const settings *s, const dt_zeroshot_result *result, const dt
     if (!json)
         return dt_fail(error, "no memory for the results, or a name that is not UTF-8");
     json_object_set_new(json, "weights", json_string(s->weights));
-    bool good = !s->out || dt_zeroshot_merge(s->out, json, error);
+    bool good = !s->out || dt_findings_merge(s->out, json, error);
     if (good && s->json)
         good = dt_print_json(json, 2, error);
     else if (good)

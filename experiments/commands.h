@@ -13,8 +13,10 @@ int dt_cmd_pretrain(int argc, char **argv);
 int dt_cmd_finetune(int argc, char **argv);
 int dt_cmd_probe(int argc, char **argv);
 int dt_cmd_zeroshot(int argc, char **argv);
+int dt_cmd_classify(int argc, char **argv);
 int dt_cmd_retrieve(int argc, char **argv);
 int dt_cmd_embed(int argc, char **argv);
+int dt_cmd_evaluate(int argc, char **argv);
 int dt_cmd_bench(int argc, char **argv);
 int dt_cmd_report(int argc, char **argv);
 

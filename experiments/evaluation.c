@@ -1,6 +1,7 @@
 #include "experiments/evaluation.h"
 
 #include "data/file.h"
+#include "eval/findings.h"
 #include "eval/report.h"
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
@@ -129,6 +130,7 @@ static bool run_set(dt_evaluation *e, set *s, dt_logger *log, int64_t step, bool
     char path[PATH];
     dt_zeroshot_result result;
     s->options.query_count = last ? s->queries.count : 0;
+    s->options.details = s->options.intervals = last;
     if (!dt_zeroshot_run(e->model, &s->options, &result, error))
         return dt_fail_prefix(error, "evaluation");
     say_scores(log, &result, last);
@@ -136,7 +138,7 @@ static bool run_set(dt_evaluation *e, set *s, dt_logger *log, int64_t step, bool
     if (good && last) {
         json_t *json = dt_zeroshot_json(&result);
         snprintf(path, sizeof path, "%s/evaluation.json", e->run);
-        good = json ? dt_zeroshot_merge(path, json, error) : dt_fail(error, "out of memory");
+        good = json ? dt_findings_merge(path, json, error) : dt_fail(error, "out of memory");
         json_decref(json);
     }
     dt_zeroshot_free(&result);

@@ -1,5 +1,6 @@
 #include "experiments/print.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +13,19 @@ void dt_print_scores(const dt_score *scores, size_t count)
     for (size_t i = 0; i < count; i++)
         width = strlen(scores[i].name) > width ? strlen(scores[i].name) : width;
     if (count)
-        printf("%-*s  %9s  %7s  %9s\n", (int)width, "figure", "value", "n", "chance");
+        printf("%-*s  %9s  %-16s  %7s  %9s\n", (int)width, "figure", "value", "95 % interval", "n", "chance");
     for (size_t i = 0; i < count; i++) {
         const dt_score *s = &scores[i];
+        char interval[48] = "", chance[32] = "";
+        if (!isnan(s->low))
+            snprintf(interval, sizeof interval, "%.2f to %.2f %%", 100 * s->low, 100 * s->high);
+        if (!isnan(s->chance) && !s->rank)
+            snprintf(chance, sizeof chance, "%.2f %%", 100 * s->chance);
         if (s->rank)
-            printf("%-*s  %7.1f    %7zu  %9s  %s\n", (int)width, s->name, s->value, s->n, "", s->note);
+            printf("%-*s  %7.1f    ", (int)width, s->name, s->value);
         else
-            printf("%-*s  %7.2f %%  %7zu  %7.2f %%  %s\n", (int)width, s->name, 100 * s->value, s->n,
-                   100 * s->chance, s->note);
+            printf("%-*s  %7.2f %%  ", (int)width, s->name, 100 * s->value);
+        printf("%-16s  %7zu  %9s  %s\n", interval, s->n, chance, s->note);
     }
 }
 

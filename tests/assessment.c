@@ -485,6 +485,47 @@ static void refused(void)
     dt_assessment_free(a);
 }
 
+/* Embeddings against the definition; numbers exact in float32. Many classes make several blocks of the rows. */
+static void embeddings_by_blocks(size_t rows, size_t classes, size_t dim)
+{
+    float *embeddings = malloc(rows * dim * sizeof *embeddings),
+          *weights = malloc(classes * dim * sizeof *weights);
+    int32_t *labels = malloc(rows * sizeof *labels);
+    for (size_t i = 0; i < rows * dim; i++)
+        embeddings[i] = (float)(dt_hash64(1, i, rows) % 1024) / 512.0f - 1;
+    for (size_t i = 0; i < classes * dim; i++)
+        weights[i] = (float)(dt_hash64(2, i, classes) % 1024) / 512.0f - 1;
+    size_t top1 = 0, top5 = 0, agree = 0;
+    for (size_t i = 0; i < rows; i++)
+        labels[i] = (int32_t)(dt_hash64(3, i, rows) % classes);
+    dt_assessment *a = dt_assessment_new(&(dt_assessment_options){.classes = classes, .resamples = -1}, &error);
+    ok(a && dt_assessment_add_embeddings(a, embeddings, weights, dim, labels, NULL, rows, &error) && a->n == rows,
+       "%zu embeddings, %zu classes", rows, classes);
+    double *s = malloc(classes * sizeof *s);
+    for (size_t i = 0; i < rows; i++) {
+        size_t best = 0, greater = 0;
+        for (size_t c = 0; c < classes; c++) {
+            s[c] = 0;
+            for (size_t d = 0; d < dim; d++)
+                s[c] += (double)embeddings[i * dim + d] * (double)weights[c * dim + d];
+            best = s[c] > s[best] ? c : best;
+        }
+        for (size_t c = 0; c < classes; c++)
+            greater += s[c] > s[labels[i]];
+        top1 += greater < 1;
+        top5 += greater < 5;
+        agree += a->samples[i].predicted == (int32_t)best;
+    }
+    ok(agree == rows && dt_classification_top(a->counts, 1) == (double)top1 / (double)rows &&
+           dt_classification_top(a->counts, 5) == (double)top5 / (double)rows,
+       "%zu embeddings, %zu classes: as defined", rows, classes);
+    dt_assessment_free(a);
+    free(s);
+    free(embeddings);
+    free(weights);
+    free(labels);
+}
+
 int main(void)
 {
     calibration();
@@ -495,5 +536,9 @@ int main(void)
     two_classes();
     many_classes();
     refused();
+    embeddings_by_blocks(1, 1, 1);
+    embeddings_by_blocks(37, 11, 7);
+    embeddings_by_blocks(531, 3, 5);
+    embeddings_by_blocks(53, 1000003, 1);
     return done();
 }

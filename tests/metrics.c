@@ -125,49 +125,6 @@ static void ties(void)
     dt_classification_free(counts);
 }
 
-/* Blocks of embeddings against the definition; numbers exact in float32. The classes make several blocks of
- * the rows. */
-static void blocks(size_t rows, size_t classes, size_t dim)
-{
-    float *embeddings = malloc(rows * dim * sizeof *embeddings),
-          *weights = malloc(classes * dim * sizeof *weights);
-    int32_t *labels = malloc(rows * sizeof *labels), *predicted = malloc(rows * sizeof *predicted);
-    for (size_t i = 0; i < rows * dim; i++)
-        embeddings[i] = (float)(dt_hash64(1, i, rows) % 1024) / 512.0f - 1;
-    for (size_t i = 0; i < classes * dim; i++)
-        weights[i] = (float)(dt_hash64(2, i, classes) % 1024) / 512.0f - 1;
-    size_t top1 = 0, top5 = 0, agree = 0;
-    for (size_t i = 0; i < rows; i++)
-        labels[i] = (int32_t)(dt_hash64(3, i, rows) % classes);
-    dt_classification *counts = dt_classification_new(classes, false, &error);
-    ok(dt_classification_add_embeddings(counts, embeddings, rows, weights, dim, labels, predicted, &error),
-       "%zu rows, %zu classes", rows, classes);
-    double *s = malloc(classes * sizeof *s);
-    for (size_t i = 0; i < rows; i++) {
-        size_t best = 0, greater = 0;
-        for (size_t c = 0; c < classes; c++) {
-            s[c] = 0;
-            for (size_t d = 0; d < dim; d++)
-                s[c] += (double)embeddings[i * dim + d] * (double)weights[c * dim + d];
-            best = s[c] > s[best] ? c : best;
-        }
-        for (size_t c = 0; c < classes; c++)
-            greater += s[c] > s[labels[i]];
-        top1 += greater < 1;
-        top5 += greater < 5;
-        agree += predicted[i] == (int32_t)best;
-    }
-    ok(agree == rows && dt_classification_top(counts, 1) == (double)top1 / (double)rows &&
-           dt_classification_top(counts, 5) == (double)top5 / (double)rows,
-       "%zu rows, %zu classes: as defined", rows, classes);
-    dt_classification_free(counts);
-    free(s);
-    free(embeddings);
-    free(weights);
-    free(labels);
-    free(predicted);
-}
-
 /* A share of 1 is exactly 1: a little more would be shown as a plain number. */
 static void perfect(void)
 {
@@ -199,7 +156,6 @@ static void refused(void)
            strstr(error.message, "row 1 for class 0 is not a number"),
        "a score that is not a number");
     ok(dt_classification_rows(counts) == 1, "rows before the bad one are counted");
-    ok(dt_classification_add_embeddings(counts, scores, 0, scores, 2, good, NULL, &error), "no rows");
     dt_classification_free(counts);
     dt_prf nothing = dt_prf_of(0, 0, 0);
     ok(nothing.precision == 0 && nothing.recall == 0 && nothing.f1 == 0, "undefined ratios are 0");
@@ -214,9 +170,6 @@ int main(void)
     golden_case("probe/metrics_edge.safetensors", "probe/metrics_edge.safetensors", "scores", "predictions",
                 "probe/metrics_edge.json");
     ties();
-    blocks(1, 1, 1);
-    blocks(37, 11, 7);
-    blocks(53, 1000003, 1);
     perfect();
     refused();
     return done();

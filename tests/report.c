@@ -11,9 +11,10 @@
 #include "eval/html.h"
 #include "eval/report.h"
 #include "eval/run_log.h"
+#include "tests/report_run.h"
 #include "tests/tap.h"
 
-enum { STEPS = 3210, SPIKE = 1234, MOST = 64 << 20 };
+enum { STEPS = 3210, SPIKE = 1234, MOST = RUN_BYTES_MOST };
 
 static const char hostile[] = "</p><script>alert('1')</script>\" onload=\"x&y";
 static const char hostile_escaped[] =
@@ -111,26 +112,6 @@ static bool make_run(const char *folder, dt_error *error)
     return good && write_json(folder, "config.json", make_config()) &&
            write_json(folder, "evaluation.json",
                       make_evaluation("pairs.lmdb")); /* a path from the run's folder */
-}
-
-static char *read_report(const char *folder, size_t *size)
-{
-    char *path = dt_join(folder, "report.html"), *text = dt_file_read(path, MOST, size, NULL);
-    free(path);
-    return text ? text : strdup("");
-}
-
-static int times(const char *text, const char *part)
-{
-    int count = 0;
-    for (const char *at = text; (at = strstr(at, part)); at += strlen(part))
-        count++;
-    return count;
-}
-
-static bool holds(const char *text, const char *part)
-{
-    return strstr(text, part) != NULL;
 }
 
 /* ---- checks ---- */
@@ -273,7 +254,7 @@ static void check_page(const char *folder)
     dt_error error = {""};
     ok(dt_report_write(folder, &error), "the report is written %s", error.message);
     size_t size, again;
-    char *html = read_report(folder, &size);
+    char *html = run_page(folder, "report.html", &size);
     json_t *text = json_stringn(html, size); /* refuses what is not UTF-8 */
     ok(text != NULL, "the page is UTF-8");
     json_decref(text);
@@ -305,7 +286,7 @@ static void check_page(const char *folder)
     check_thinned(html);
     check_pictures(folder, html);
     dt_report_write(folder, NULL);
-    char *second = read_report(folder, &again);
+    char *second = run_page(folder, "report.html", &again);
     ok(size == again && !memcmp(html, second, size), "the same run gives the same bytes");
     free(second);
     free(html);
@@ -343,7 +324,7 @@ static void check_parts(const char *base)
     put(folder, "log.jsonl", "");
     ok(dt_report_write(folder, NULL), "an empty log is a report");
     size_t size;
-    char *html = read_report(folder, &size);
+    char *html = run_page(folder, "report.html", &size);
     ok(holds(html, "log.jsonl has no numbers") && holds(html, "No evaluation.json in this run") &&
            holds(html, "No config.json"),
        "what is missing is said");
@@ -353,7 +334,7 @@ static void check_parts(const char *base)
     put(folder, "log.jsonl", "{\"loss\": 1}\n{\"loss\": null}\n{\"x\": 1e308, \"y\": -1e308, \"loss\": 0}");
     put(folder, "evaluation.json", "{}");
     ok(dt_report_write(folder, NULL), "a log without steps, with values beyond all measure");
-    html = read_report(folder, &size);
+    html = run_page(folder, "report.html", &size);
     ok(times(html, "<figure") == 1 && holds(html, "steps 1 to 3"),
        "steps are counted, such values are no curve");
     ok(holds(html, "evaluation.json has no figures") && !holds(html, "nan") && !holds(html, "inf%"),
@@ -375,12 +356,12 @@ static void check_parts(const char *base)
     put(folder, "config.json", "{\"steps\": 5}");
     ok(dt_report_write(folder, NULL), "a configuration without a command");
     free(html);
-    html = read_report(folder, &size);
+    html = run_page(folder, "report.html", &size);
     ok(holds(html, "<span>pretrain</span> ") && holds(html, "/parts/config.json</span> <span>--out</span>"),
        "is one to run");
     put(folder, "config.json", "[1]");
     refused(folder, "config.json: expected an object");
-    char *kept = read_report(folder, &size);
+    char *kept = run_page(folder, "report.html", &size);
     ok(!strcmp(kept, html), "after a refusal the old report is there");
     free(kept);
     free(html);

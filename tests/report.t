@@ -3,6 +3,7 @@
 # scrolling, all pictures decoded, values under the pointer, enough contrast; 1280 and 390 pixels wide, light and dark.
 duet="${BUILD:-build/release}/duet"
 maker="${BUILD:-build/release}/tests/report"
+plots="${BUILD:-build/release}/tests/report_plots"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/duet-test-XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 n=0
@@ -34,12 +35,22 @@ finish() {
 }
 
 "$maker" "$dir/run" || { echo "Bail out! $maker makes no run"; exit 1; }
+"$plots" "$dir" || { echo "Bail out! $plots makes no runs"; exit 1; }
+second="$dir/second & <b>"
 mkdir "$dir/empty"
 check "writes the report and says where" 0 "^$dir/run/report.html$" "$dir/run"
 check "no run" 1 "duet report: $dir/none is no folder" "$dir/none"
 check "an empty folder" 1 "duet report: $dir/empty holds no config.json" "$dir/empty"
 check "no word" 2 "duet report"
-check "a word too many" 2 "duet report" "$dir/run" "$dir/run"
+check "--out with one run" 2 "for several runs" "$dir/run" --out "$dir/x.html"
+check "everything" 0 "^$dir/first/report.html$" "$dir/first"
+check "another run" 0 "report.html$" "$second"
+check "two runs" 0 "^$dir/compare.html$" "$dir/first" "$second" --out "$dir/compare.html"
+grep -q 'href="./first/report.html"' "$dir/compare.html"
+result $? "which links to both" "no link to ./first/report.html"
+check "a comparison with a run that is not there" 1 "$dir/none is no folder" "$dir/first" "$dir/none" --out "$dir/none.html"
+[ ! -e "$dir/none.html" ]
+result $? "which leaves nothing" "there is $dir/none.html"
 
 for browser in chromium chromium-browser google-chrome none; do
     command -v $browser >/dev/null 2>&1 && break
@@ -60,62 +71,123 @@ if [ $browser = none ] || ! look "$dir/probe.html" | grep -q ">42<"; then
     finish
 fi
 
-# Points into every chart and looks around. Contrast is that of WCAG 2.2 (4.5 for text), against the page's
-# own colour.
+# Points into every plot and looks around. Contrast is that of WCAG 2.2 (4.5 for text), against what lies under the text.
+# A page's parts may scroll in their own boxes, but not the page.
 cat >"$dir/look.js" <<'JS'
 const linear = v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
-const shine = colour => {
-  const [r, g, b] = colour.match(/[\d.]+/g).map(linear);
-  return .2126 * r + .7152 * g + .0722 * b;
+const shine = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
+const numbers = colour => colour.match(/[\d.]+/g).map(Number);
+const under = e => {
+  const [r, g, b, a = 1] = numbers(getComputedStyle(e).backgroundColor);
+  if (a === 1) return [r, g, b];
+  const below = under(e.parentNode === document ? document.body : e.parentNode);
+  return [r, g, b].map((v, i) => a * v + (1 - a) * below[i]);
 };
-const paper = shine(getComputedStyle(document.body).backgroundColor);
-let contrast = 21;
+const paper = shine(under(document.body));
+let contrast = 21, worst = '';
 for (const e of document.querySelectorAll('main *')) {
-  if (![...e.childNodes].some(c => c.nodeType === 3 && c.data.trim())) continue;
-  const ink = shine(getComputedStyle(e).color);
-  contrast = Math.min(contrast, (Math.max(ink, paper) + .05) / (Math.min(ink, paper) + .05));
+  const style = getComputedStyle(e);
+  if (![...e.childNodes].some(c => c.nodeType === 3 && c.data.trim()) || style.fontSize === '0px') continue;
+  const ink = shine(numbers(style.color)), back = shine(under(e));
+  const ratio = (Math.max(ink, back) + .05) / (Math.min(ink, back) + .05);
+  if (ratio < contrast) [contrast, worst] = [ratio, e.tagName + '.' + e.className];
 }
-let hovers = 0;
-for (const plot of document.querySelectorAll('.plot')) {
-  const box = plot.getBoundingClientRect(), out = plot.parentNode.querySelector('output');
-  const rest = out.textContent, third = box.left + box.width / 3;
-  plot.dispatchEvent(new PointerEvent('pointermove', { clientX: third, clientY: box.top + 9 }));
+const at = (e, across, down) => {
+  const box = e.getBoundingClientRect();
+  return { bubbles: true, clientX: box.left + across * box.width, clientY: box.top + down * box.height };
+};
+const point = (e, across = 1 / 3, down = .1) => e.dispatchEvent(new PointerEvent('pointermove', at(e, across, down)));
+const leave = e => e.dispatchEvent(new PointerEvent('pointerleave'));
+const press = (e, key) => e.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+let hovers = 0, charts = 0, told = 0, plots = 0;
+for (const plot of document.querySelectorAll('.plot[data-scale]')) {
+  const out = plot.parentNode.querySelector('output'), rest = out.textContent;
+  point(plot);
   const there = out.textContent;
-  plot.dispatchEvent(new PointerEvent('pointerleave'));
-  plot.dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }));
+  leave(plot);
+  press(plot, 'End');
   const last = out.textContent;
   hovers += /^steps? [\d,–]+: /.test(there) && last !== there && last !== rest && !!plot.querySelector('i');
+  charts++;
   plot.dispatchEvent(new FocusEvent('blur'));
 }
+/* Other plots: what each says under the pointer, that it says no more once it has left, and that keys move on. */
+const said = {
+  '.lines': f => [...f.querySelectorAll('output')].map(o => o.textContent).join('|'),
+  '.heat': f => f.querySelector('output').textContent,
+  '.square': f => f.querySelector('output').textContent,
+  '.scatter': f => f.querySelector('.tip').hidden ? '' : f.querySelector('.tip').textContent,
+};
+const mark = { '.heat': e => e.querySelectorAll('tbody td')[1] };
+for (const kind in said)
+  for (const plot of document.querySelectorAll(kind)) {
+    const figure = plot.closest('figure'), say = () => said[kind](figure);
+    const rest = say(), target = mark[kind] ? mark[kind](plot) : plot;
+    if (kind === '.scatter') {
+      const [x, y] = JSON.parse(plot.dataset.points)[0];
+      point(plot, x, y);
+    } else {
+      point(target, .4, .5);
+    }
+    const there = say();
+    press(plot, 'ArrowRight');
+    const next = say();
+    leave(plot);
+    const good = there !== rest && next !== there && say() === rest && !/undefined|NaN|null/.test(there + next);
+    told += good;
+    if (!good) worst += ` ${kind}: "${rest}" "${there}" "${next}" "${say()}"`;
+    plots++;
+  }
+const table = document.querySelector('.sorted');
+let sorted = 'none';
+if (table) {
+  const values = () => [...table.tBodies[0].rows].map(r => +r.cells[2].dataset.v);
+  const head = table.querySelectorAll('thead button')[2];
+  head.click();
+  const down = values();
+  head.click();
+  sorted = down.every((v, i) => !i || v <= down[i - 1]) && values().every((v, i, a) => !i || v >= a[i - 1]);
+}
+document.querySelectorAll('details').forEach(d => d.open = true);
 const page = document.documentElement;
-const seen = ['sideways=' + (page.scrollWidth > page.clientWidth), 'width=' + page.clientWidth,
+const boxes = [...document.querySelectorAll('main > section')].filter(s => s.scrollWidth > s.clientWidth + 1);
+const seen = ['sideways=' + (page.scrollWidth > page.clientWidth || boxes.length > 0), 'width=' + page.clientWidth,
   'broken=' + [...document.images].filter(i => !i.naturalWidth).length,
   'pictures=' + document.images.length,
-  'hovers=' + hovers, 'of=' + document.querySelectorAll('.plot').length,
-  'contrast=' + (contrast >= 4.5 ? 'good' : contrast), 'dark=' + (paper < .2)].join(' ') + ' ';
+  'hovers=' + hovers, 'of=' + charts, 'told=' + told, 'plots=' + plots, 'sorted=' + sorted,
+  'contrast=' + (contrast >= 4.5 ? 'good' : contrast), 'dark=' + (paper < .2)].join(' ') + ' ' + worst;
 parent.postMessage(seen, '*');
 JS
-sed 's#</body></html>##' "$dir/run/report.html" >"$dir/look.html"
-{ echo '<script nonce="report">'; cat "$dir/look.js"; echo '</script></body></html>'; } >>"$dir/look.html"
 
-# A frame has the width that it is given; a window has one of at least 500 pixels.
-for width in 1280 390; do
+# inspect PAGE WIDTH SCHEME WANTED...: the page in a frame, which has the width that it is given (a window has one of
+# at least 500 pixels).
+inspect() {
+    name=$(basename "$(dirname "$1")")/$(basename "$1") at=$2 scheme=$3
+    sed 's#</body></html>##' "$1" >"$dir/look.html"
+    { echo '<script nonce="report">'; cat "$dir/look.js"; echo '</script></body></html>'; } >>"$dir/look.html"
     cat >"$dir/frame.html" <<HTML
 <!doctype html><meta name="color-scheme" content="light dark"><p id="seen"></p>
 <script>onmessage = event => document.getElementById('seen').textContent = event.data</script>
-<iframe src="look.html" style="width:${width}px;height:900px;border:0"></iframe>
+<iframe src="look.html" style="width:${at}px;height:900px;border:0"></iframe>
 HTML
+    shift 3
+    setting=$([ $scheme = dark ] && echo preferredColorScheme=0 || echo preferredColorScheme=1)
+    look "$dir/frame.html" $setting >"$dir/seen"
+    seen=$(grep -o 'id="seen">[^<]*' "$dir/seen"; grep CONSOLE "$dir/seen")
+    ! grep -q CONSOLE "$dir/seen"
+    result $? "$name, $at pixels, $scheme: a silent console" "$seen"
+    for want in "$@" sideways=false broken=0 contrast=good "width=$at" \
+        "dark=$([ $scheme = dark ] && echo true || echo false)"; do
+        case $seen in *"$want "*) result 0 "$name, $at pixels, $scheme: $want" ;;
+        *) result 1 "$name, $at pixels, $scheme: $want" "$seen" ;; esac
+    done
+}
+
+for width in 1280 390; do
     for scheme in light dark; do
-        setting=$([ $scheme = dark ] && echo preferredColorScheme=0 || echo preferredColorScheme=1)
-        look "$dir/frame.html" $setting >"$dir/seen"
-        seen=$(grep -o 'id="seen">[^<]*' "$dir/seen"; grep CONSOLE "$dir/seen")
-        ! grep -q CONSOLE "$dir/seen"
-        result $? "$width pixels, $scheme: a silent console" "$seen"
-        for want in sideways=false broken=0 pictures=3 hovers=8 of=8 contrast=good \
-            "dark=$([ $scheme = dark ] && echo true || echo false)" "width=$width"; do
-            case $seen in *"$want "*) result 0 "$width pixels, $scheme: $want" ;;
-            *) result 1 "$width pixels, $scheme: $want" "$seen" ;; esac
-        done
+        inspect "$dir/run/report.html" $width $scheme pictures=3 hovers=8 of=8 plots=0
+        inspect "$dir/first/report.html" $width $scheme pictures=80 hovers=6 of=6 told=10 plots=10 sorted=true
+        inspect "$dir/compare.html" $width $scheme pictures=0 told=6 plots=6
     done
 done
 finish

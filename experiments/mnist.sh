@@ -1,0 +1,31 @@
+# What the MNIST experiments share; they say `. experiments/mnist.sh` and then pack_mnist DATA_DIR.
+duet=${DUET:-./duet}
+
+# One of the four files, whatever its name's ending.
+mnist_file() # DIR NAME
+{
+    for f in "$1/$2" "$1/$2.gz"; do
+        [ -e "$f" ] && echo "$f" && return
+    done
+    echo "$1: there is no $2 or $2.gz; expected MNIST's four IDX files" >&2
+    return 1
+}
+
+pack_digits() # STORE IMAGES
+{
+    [ -e "$1" ] || "$duet" pack --out "$1" --classes experiments/mnist-digits.txt \
+        --template "a photo of the digit {}." --template "the number {}." --template "a handwritten {}." "$2"
+}
+
+pack_mnist() # DATA_DIR ...
+{
+    if [ $# -lt 1 ]; then
+        echo "usage: $0 DATA_DIR [options]" >&2
+        exit 2
+    fi
+    train=$(mnist_file "$1" train-images-idx3-ubyte)
+    test=$(mnist_file "$1" t10k-images-idx3-ubyte)
+    mkdir -p packed
+    pack_digits packed/mnist-train.lmdb "$train"
+    pack_digits packed/mnist-test.lmdb "$test"
+}

@@ -9,7 +9,7 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 CC      ?= gcc
-ROOMS    = kernels kernels/ops kernels/cpu encoders losses data eval experiments
+ROOMS    = kernels kernels/ops kernels/cpu encoders losses data eval eval/report experiments
 WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
 WARN    += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 CFLAGS  ?= $(if $(SANITIZE),-O1,-O3) -g

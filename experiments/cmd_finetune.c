@@ -8,7 +8,7 @@
 #include "eval/findings.h"
 #include "eval/folds.h"
 #include "eval/model_file.h"
-#include "eval/report.h"
+#include "eval/report/report.h"
 #include "experiments/checkpoint.h"
 #include "experiments/feed.h"
 #include "experiments/finetune_config.h"

@@ -1,8 +1,8 @@
 /* duet report: a run's curves, figures and pictures as one HTML file; or several runs side by side. */
 #include <stdio.h>
 
-#include "eval/compare.h"
-#include "eval/report.h"
+#include "eval/report/compare.h"
+#include "eval/report/report.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
 

@@ -9,7 +9,7 @@
 #include "eval/captions.h"
 #include "eval/features.h"
 #include "eval/findings.h"
-#include "eval/gallery_page.h"
+#include "eval/report/gallery_page.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"

@@ -2,7 +2,7 @@
 
 #include "data/file.h"
 #include "eval/findings.h"
-#include "eval/report.h"
+#include "eval/report/report.h"
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
 

@@ -8,9 +8,9 @@
 #include "data/jpeg.h"
 #include "data/json.h"
 #include "data/pairs.h"
-#include "eval/html.h"
-#include "eval/report.h"
-#include "eval/run_log.h"
+#include "eval/report/html.h"
+#include "eval/report/report.h"
+#include "eval/report/run_log.h"
 #include "tests/report_run.h"
 #include "tests/tap.h"
 

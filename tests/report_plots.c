@@ -2,10 +2,10 @@
  *
  * With an argument the program makes two runs in that folder and checks nothing: tests/report.t looks at
  * their reports in a browser. */
-#include "eval/compare.h"
+#include "eval/report/compare.h"
 #include "eval/findings.h"
-#include "eval/relative.h"
-#include "eval/report.h"
+#include "eval/report/relative.h"
+#include "eval/report/report.h"
 #include "tests/report_run.h"
 #include "tests/tap.h"
 

@@ -1,0 +1,396 @@
+#include "eval/report/compare.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/file.h"
+#include "eval/report/figures.h"
+#include "eval/report/html.h"
+#include "eval/report/page.h"
+#include "eval/report/plot_curve.h"
+#include "eval/report/relative.h"
+#include "eval/report/config.h"
+#include "eval/report/run.h"
+#include "eval/report/smooth.h"
+#include "eval/report/training.h"
+
+enum {
+    KEYS_MOST = 2000,    /* of all configurations */
+    FIGURES_MOST = 1000, /* names of all figures */
+    EVENTS_MOST = 40,    /* charts of series that have no title of their own */
+    NAME_MOST = 120,
+    NOT_COMPARED = 3,
+};
+
+typedef struct comparison {
+    dt_run runs[DT_COMPARED_MOST];
+    char *links[DT_COMPARED_MOST]; /* URLs of the runs' reports, or NULL */
+    size_t count;
+    dt_writer *writer;
+} comparison;
+
+static bool write_page(comparison *c, const char *out, dt_error *error);
+
+bool dt_report_compare(const char *const *runs, size_t count, const char *out, dt_error *error)
+{
+    if (count < 2 || count > DT_COMPARED_MOST)
+        return dt_fail(error, "expected 2 to %d runs to compare, found %zu", DT_COMPARED_MOST, count);
+    comparison *c = calloc(1, sizeof *c);
+    bool good = c || dt_fail(error, "no memory for the comparison");
+    for (size_t i = 0; good && i < count; i++) {
+        c->count++;
+        good = dt_run_read(&c->runs[i], runs[i], error);
+        char *report = good ? dt_join(runs[i], "report.html") : NULL;
+        if (report && dt_file_exists(report))
+            c->links[i] = dt_relative_url(out, report);
+        free(report);
+    }
+    good = good && write_page(c, out, error);
+    for (size_t i = 0; c && i < c->count; i++) {
+        dt_run_free(&c->runs[i]);
+        free(c->links[i]);
+    }
+    free(c);
+    return good;
+}
+
+/* ---- head cells ---- */
+
+/* The folder's name, where titles do not tell the runs apart. */
+static const char *folder_if_needed(const comparison *c, size_t run)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (i != run && !strcmp(dt_run_title(&c->runs[i]), dt_run_title(&c->runs[run])))
+            return c->runs[run].path;
+    return NULL;
+}
+
+static void write_run_name(const comparison *c, size_t run)
+{
+    const char *folder = folder_if_needed(c, run);
+    dt_writer_printf(c->writer, "<th scope=\"col\" class=\"name c%zu\"><i></i>", run % 10);
+    if (c->links[run]) {
+        dt_writer_printf(c->writer, "<a dir=\"auto\" href=\"");
+        dt_html_text(c->writer, c->links[run]);
+        dt_writer_printf(c->writer, "\">");
+    }
+    dt_html_text_cut(c->writer, dt_run_title(&c->runs[run]), NAME_MOST);
+    dt_writer_printf(c->writer, "%s", c->links[run] ? "</a>" : "");
+    if (folder) {
+        dt_writer_printf(c->writer, "<small>");
+        dt_html_text_cut(c->writer, folder, NAME_MOST);
+        dt_writer_printf(c->writer, "</small>");
+    }
+    dt_writer_printf(c->writer, "</th>");
+}
+
+static void begin_table(const comparison *c, const char *class, const char *first, const char *label)
+{
+    dt_writer_printf(
+        c->writer,
+        "<div class=\"box\" tabindex=\"0\" role=\"region\" aria-label=\"%s\"><table class=\"compared%s\">"
+        "<thead><tr><th scope=\"col\">%s</th>",
+        label, class, first);
+    for (size_t i = 0; i < c->count; i++)
+        write_run_name(c, i);
+    dt_writer_printf(c->writer, "</tr></thead><tbody>\n");
+}
+
+static void end_table(const comparison *c)
+{
+    dt_writer_printf(c->writer, "</tbody></table></div>\n");
+}
+
+/* ---- figures ---- */
+
+static const dt_figure *find_figure(const dt_run *run, const char *name)
+{
+    for (size_t i = 0; i < run->findings.figure_count; i++)
+        if (!strcmp(run->findings.figures[i].name, name))
+            return &run->findings.figures[i];
+    return NULL;
+}
+
+/* The best value of a figure, or NaN where fewer than two runs have it or all are the same. */
+static double best_of(const comparison *c, const char *name)
+{
+    double best = NAN, worst = NAN;
+    size_t seen = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const dt_figure *f = find_figure(&c->runs[i], name);
+        if (!f)
+            continue;
+        bool lower = dt_figure_lower_better(f);
+        best = lower ? fmin(best, f->value) : fmax(best, f->value); /* which pass over a NaN */
+        worst = lower ? fmax(worst, f->value) : fmin(worst, f->value);
+        seen++;
+    }
+    return seen > 1 && best != worst ? best : NAN;
+}
+
+static void write_figure(const comparison *c, const dt_figure *f, double best)
+{
+    char room[DT_NUMBER_ROOM], interval[DT_INTERVAL_ROOM];
+    if (!f) {
+        dt_writer_printf(c->writer, "<td>–</td>");
+        return;
+    }
+    dt_writer_printf(c->writer, "<td%s>%s", f->value == best ? " class=\"best\"" : "",
+                     dt_figure_text(f, f->value, room));
+    if (!isnan(f->low))
+        dt_writer_printf(c->writer, "<small>%s</small>", dt_figure_interval(f, interval));
+    if (f->n >= 0)
+        dt_writer_printf(c->writer, "<small>n = %s</small>", dt_html_count(f->n, room));
+    dt_writer_printf(c->writer, "</td>");
+}
+
+/* Whether an earlier run has the figure, or the same run at an earlier place. */
+static bool was_seen(const comparison *c, size_t run, size_t place)
+{
+    const char *name = c->runs[run].findings.figures[place].name;
+    for (size_t i = 0; i < run; i++)
+        if (find_figure(&c->runs[i], name))
+            return true;
+    return find_figure(&c->runs[run], name) != &c->runs[run].findings.figures[place];
+}
+
+static void write_figures(const comparison *c)
+{
+    size_t rows = 0;
+    begin_table(c, "", "Measure", "figures of all runs");
+    for (size_t i = 0; i < c->count; i++)
+        for (size_t j = 0; j < c->runs[i].findings.figure_count && rows < FIGURES_MOST; j++) {
+            const dt_figure *f = &c->runs[i].findings.figures[j];
+            if (was_seen(c, i, j))
+                continue;
+            dt_writer_printf(c->writer, "<tr><th scope=\"row\" dir=\"auto\">");
+            dt_html_text_cut(c->writer, f->name, NAME_MOST);
+            if (dt_figure_lower_better(f))
+                dt_writer_printf(c->writer, "<small>lower is better</small>");
+            dt_writer_printf(c->writer, "</th>");
+            double best = best_of(c, f->name);
+            for (size_t k = 0; k < c->count; k++)
+                write_figure(c, find_figure(&c->runs[k], f->name), best);
+            dt_writer_printf(c->writer, "</tr>\n");
+            rows++;
+        }
+    end_table(c);
+    if (!rows)
+        dt_writer_printf(c->writer, "<p class=\"absent\">No run has figures.</p>\n");
+}
+
+/* ---- configurations ---- */
+
+/* Each path of any configuration: a list of its values, null where a run has none. */
+typedef struct keys {
+    json_t *table; /* path: [value of run 0, ...] */
+    size_t run, count;
+} keys;
+
+static bool add_key(void *context, const char *path, const json_t *value)
+{
+    keys *k = context;
+    json_t *row = json_object_get(k->table, path);
+    if (!row && json_object_size(k->table) < KEYS_MOST) {
+        json_object_set_new(k->table, path, json_array());
+        row = json_object_get(k->table, path);
+        for (size_t i = 0; i < k->count; i++)
+            json_array_append_new(row, json_null());
+    }
+    if (row)
+        json_array_set(row, k->run, (json_t *)value);
+    return true;
+}
+
+static bool differs(const json_t *row)
+{
+    for (size_t i = 1; i < json_array_size(row); i++)
+        if (!json_equal(json_array_get(row, 0), json_array_get(row, i)))
+            return true;
+    return false;
+}
+
+/* What is different by nature and says nothing. */
+static bool is_compared(const char *path)
+{
+    static const char *const passed_over[NOT_COMPARED] = {"name", "description", "command"};
+    for (int i = 0; i < NOT_COMPARED; i++)
+        if (!strcmp(path, passed_over[i]))
+            return false;
+    return true;
+}
+
+static void write_key(const comparison *c, const char *path, const json_t *row)
+{
+    dt_writer_printf(c->writer, "<tr><th scope=\"row\">");
+    dt_html_text_cut(c->writer, path, NAME_MOST);
+    dt_writer_printf(c->writer, "</th>");
+    for (size_t i = 0; i < c->count; i++) {
+        const json_t *value = json_array_get(row, i);
+        dt_writer_printf(c->writer, "<td>");
+        if (json_is_null(value))
+            dt_writer_printf(c->writer, "–");
+        else
+            dt_config_write_value(c->writer, value);
+        dt_writer_printf(c->writer, "</td>");
+    }
+    dt_writer_printf(c->writer, "</tr>\n");
+}
+
+static void write_configurations(const comparison *c)
+{
+    keys k = {.table = json_object(), .count = c->count};
+    for (; k.run < c->count; k.run++)
+        dt_config_each(c->runs[k.run].config, add_key, &k);
+    const char *path;
+    json_t *row;
+    size_t same = 0, rows = 0;
+    begin_table(c, " keys", "Setting", "settings that differ");
+    json_object_foreach(k.table, path, row)
+    {
+        bool other = differs(row) && is_compared(path);
+        same += !differs(row);
+        rows += other;
+        if (other)
+            write_key(c, path, row);
+    }
+    end_table(c);
+    if (!rows)
+        dt_writer_printf(c->writer, "<p class=\"absent\">The configurations do not differ.</p>\n");
+    dt_writer_printf(c->writer, "<p class=\"note\">The same in all runs: %zu more.</p>\n", same);
+    json_decref(k.table);
+}
+
+/* ---- training ---- */
+
+/* One run's series as a line; a noisy one smoothed. False: no memory. */
+static bool make_line(const comparison *c, size_t run, dt_line *line, const dt_known_series *known,
+                      bool log_axis)
+{
+    const dt_series *s = dt_run_log_find(&c->runs[run].log, known->event, known->key);
+    const char *folder = folder_if_needed(c, run);
+    *line = (dt_line){.name = folder ? folder : dt_run_title(&c->runs[run]), .n = -1};
+    if (!s || !s->finite)
+        return true;
+    double smooth[DT_SERIES_POINTS];
+    bool noisy = dt_series_noisy(s);
+    if (noisy)
+        dt_series_smooth(s, log_axis, smooth);
+    line->dots = malloc(s->point_count * sizeof *line->dots);
+    if (!line->dots)
+        return false;
+    for (size_t i = 0; i < s->point_count; i++)
+        line->dots[i] = (dt_dot){.x = (s->points[i].first + s->points[i].last) / 2,
+                                 .y = noisy ? smooth[i] : s->points[i].mean,
+                                 .low = NAN,
+                                 .high = NAN};
+    line->dot_count = s->point_count;
+    return true;
+}
+
+static bool all_positive(const comparison *c, const dt_known_series *known)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const dt_series *s = dt_run_log_find(&c->runs[i].log, known->event, known->key);
+        for (size_t j = 0; s && j < s->point_count; j++)
+            if (s->points[j].least <= 0)
+                return false;
+    }
+    return true;
+}
+
+static dt_unit unit_of(const comparison *c, const dt_known_series *known)
+{
+    bool shares = true;
+    for (size_t i = 0; i < c->count; i++) {
+        const dt_series *s = dt_run_log_find(&c->runs[i].log, known->event, known->key);
+        shares = shares && (!s || dt_training_unit(known, s) == DT_UNIT_SHARE);
+    }
+    return shares ? DT_UNIT_SHARE : DT_UNIT_NUMBER;
+}
+
+static bool write_chart(const comparison *c, const dt_known_series *known)
+{
+    dt_line lines[DT_COMPARED_MOST] = {0};
+    bool wide = known->wide_range && all_positive(c, known), good = true;
+    for (size_t i = 0; i < c->count; i++)
+        good = good && make_line(c, i, &lines[i], known, wide);
+    dt_curve curve = {known->title, "step", "", false, lines, c->count};
+    dt_curve_look look = {unit_of(c, known), known->from_zero, wide, true, "training"};
+    if (good)
+        dt_curve_write(c->writer, &curve, &look);
+    for (size_t i = 0; i < c->count; i++)
+        free(lines[i].dots);
+    return good;
+}
+
+static bool in_earlier_run(const comparison *c, size_t run, const dt_series *s)
+{
+    for (size_t i = 0; i < run; i++)
+        if (dt_run_log_find(&c->runs[i].log, s->event, s->key))
+            return true;
+    return false;
+}
+
+/* What evaluations on the way found, under whatever name. */
+static bool write_events(const comparison *c)
+{
+    bool good = true;
+    size_t charts = 0;
+    for (size_t i = 0; i < c->count; i++)
+        for (size_t j = 0; good && j < c->runs[i].log.series_count && charts < EVENTS_MOST; j++) {
+            const dt_series *s = c->runs[i].log.series[j];
+            if (!*s->event || dt_training_is_known(s) || s->finite < 2 || in_earlier_run(c, i, s))
+                continue;
+            char *title = dt_training_title(s);
+            good = title &&
+                   write_chart(c, &(dt_known_series){s->event, s->key, title, DT_UNIT_NUMBER, false, false});
+            free(title);
+            charts++;
+        }
+    return good;
+}
+
+static bool write_training(const comparison *c, dt_error *error)
+{
+    bool good = true;
+    const dt_known_series *known;
+    dt_writer_printf(
+        c->writer,
+        "<p class=\"lead\">Over steps; noisy curves are moving averages. Point into a curve for all "
+        "values at that step.</p>\n<div class=\"charts\">\n");
+    for (size_t i = 0; (known = dt_training_known(i)); i++)
+        good = good && write_chart(c, known);
+    good = good && write_events(c);
+    dt_writer_printf(c->writer, "</div>\n");
+    return good || dt_fail(error, "no memory for the curves");
+}
+
+/* ---- the page ---- */
+
+static bool write_page(comparison *c, const char *out, dt_error *error)
+{
+    dt_writer *w = c->writer = dt_writer_open(out, error);
+    if (!w)
+        return false;
+    dt_page_begin(w, "Runs side by side", "Duet");
+    dt_writer_printf(w,
+                     "<p class=\"summary\">%zu runs</p><nav><a href=\"#figures\">Figures</a> "
+                     "<a href=\"#settings\">Settings</a> <a href=\"#training\">Training</a></nav></header>\n",
+                     c->count);
+    dt_section_begin(w, "figures", "Figures");
+    write_figures(c);
+    dt_section_end(w);
+    dt_section_begin(w, "settings", "Settings that differ");
+    write_configurations(c);
+    dt_section_end(w);
+    dt_section_begin(w, "training", "Training");
+    if (!write_training(c, error)) {
+        dt_writer_abort(w);
+        return false;
+    }
+    dt_section_end(w);
+    dt_page_end(w);
+    return dt_writer_commit(w, error);
+}

@@ -1,0 +1,17 @@
+/* The pictures that a query found, as HTML: each JPEG straight from its pair store into the page. */
+#ifndef DUET_EVAL_REPORT_GALLERY_H
+#define DUET_EVAL_REPORT_GALLERY_H
+
+#include "data/file.h"
+#include "eval/findings.h"
+#include "eval/report/pictures.h"
+
+enum {
+    DT_GALLERIES_SHOWN = 200, /* queries of a page */
+    DT_HITS_SHOWN = 48,       /* pictures of a query */
+};
+
+/* Writes one <article> a query, with its own picture where the query is one. */
+void dt_galleries_write(dt_writer *writer, const dt_gallery *galleries, size_t count, dt_pictures *pictures);
+
+#endif

@@ -1,0 +1,227 @@
+#include "eval/report/pictures.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/jpeg.h"
+#include "data/pairs.h"
+#include "data/png.h"
+#include "eval/dataset.h"
+#include "eval/report/html.h"
+#include "eval/report/thumbnail.h"
+
+enum { TEXT_MOST = 160, CAPTION_ROOM = 1024 };
+
+struct dt_pictures {
+    const char *run;
+    char *path; /* of the open store */
+    dt_pairs *pairs;
+    dt_dataset *folder; /* instead; both NULL: it could not be opened */
+    dt_error why;
+    char caption[CAPTION_ROOM];
+    size_t bytes; /* of the pictures written so far */
+};
+
+/* A picture's file in memory, and what of it must be freed. */
+typedef struct picture {
+    const uint8_t *bytes;
+    size_t size;
+    uint8_t *room;
+} picture;
+
+dt_pictures *dt_pictures_new(const char *run)
+{
+    dt_pictures *p = calloc(1, sizeof *p);
+    if (p)
+        p->run = run;
+    return p;
+}
+
+static void close_store(dt_pictures *p)
+{
+    dt_pairs_close(p->pairs);
+    dt_dataset_close(p->folder);
+    free(p->path);
+    p->path = NULL;
+    p->pairs = NULL;
+    p->folder = NULL;
+}
+
+void dt_pictures_free(dt_pictures *pictures)
+{
+    if (!pictures)
+        return;
+    close_store(pictures);
+    free(pictures);
+}
+
+/* ---- finding ---- */
+
+static bool try_to_open(dt_pictures *p, const char *path, dt_error *error)
+{
+    p->pairs = dt_pairs_open(path, error);
+    if (!p->pairs && dt_is_directory(path))
+        p->folder = dt_dataset_open(path, error);
+    return p->pairs || p->folder;
+}
+
+static void open_store(dt_pictures *p, const char *path)
+{
+    if (p->path && !strcmp(p->path, path))
+        return;
+    close_store(p);
+    p->path = strdup(path);
+    if (try_to_open(p, path, &p->why))
+        return;
+    char *beside = dt_join(p->run, path);
+    if (beside)
+        try_to_open(p, beside, NULL);
+    free(beside);
+}
+
+static bool find_pair(dt_pictures *p, size_t index, dt_pair *pair, dt_error *error)
+{
+    if (index >= dt_pairs_count(p->pairs))
+        return dt_fail(error, "%s has %" PRIu64 " pairs, none with index %zu", p->path,
+                       dt_pairs_count(p->pairs), index);
+    return dt_pairs_get(p->pairs, index, pair, error);
+}
+
+static bool find_in_folder(dt_pictures *p, size_t index, dt_error *error)
+{
+    return index < dt_dataset_count(p->folder) || dt_fail(error, "%s has %zu images, none with index %zu",
+                                                          p->path, dt_dataset_count(p->folder), index);
+}
+
+static bool find(dt_pictures *p, const char *store, size_t index, picture *found, dt_error *error)
+{
+    dt_pair pair;
+    open_store(p, store);
+    if (p->folder)
+        return find_in_folder(p, index, error) &&
+               dt_dataset_picture(p->folder, index, &found->bytes, &found->size, &found->room, error);
+    if (!p->pairs || !p->path)
+        return dt_fail(error, "%s", p->why.message);
+    if (!find_pair(p, index, &pair, error))
+        return false;
+    *found = (picture){pair.jpeg, pair.jpeg_size, NULL};
+    return true;
+}
+
+const char *dt_picture_caption(dt_pictures *pictures, const char *store, size_t index)
+{
+    dt_pair pair;
+    open_store(pictures, store);
+    if (pictures->pairs && find_pair(pictures, index, &pair, NULL))
+        return pair.caption_count ? dt_pair_caption(&pair, 0, NULL) : "";
+    if (pictures->folder && find_in_folder(pictures, index, NULL) &&
+        dt_dataset_describe(pictures->folder, index, pictures->caption, CAPTION_ROOM, NULL))
+        return pictures->caption;
+    return "";
+}
+
+/* ---- making fit ---- */
+
+static bool is_jpeg(const picture *p)
+{
+    return p->size >= 3 && !memcmp(p->bytes, "\xFF\xD8\xFF", 3);
+}
+
+/* Puts a small copy in the picture's place. */
+static bool reduce(picture *p, int side, dt_error *error)
+{
+    uint8_t *bytes;
+    size_t size;
+    if (!dt_thumbnail(p->bytes, p->size, side, &bytes, &size, error))
+        return false;
+    free(p->room);
+    *p = (picture){bytes, size, bytes};
+    return true;
+}
+
+/* Large pictures, and those that a browser may not know, become small JPEGs. */
+static bool make_fit(const dt_pictures *pictures, picture *p, dt_error *error)
+{
+    bool known = is_jpeg(p) || dt_is_png(p->bytes, p->size);
+    if ((!known || p->size > DT_PICTURE_WHOLE_MOST) && !reduce(p, DT_PICTURE_SIDE, error))
+        return false;
+    bool room =
+        pictures->bytes <= DT_PICTURE_BYTES_MOST && p->size <= DT_PICTURE_BYTES_MOST - pictures->bytes;
+    return room ||
+           dt_fail(error, "left out: the page has %d MiB of pictures already", DT_PICTURE_BYTES_MOST >> 20);
+}
+
+/* ---- writing ---- */
+
+static void write_size(dt_writer *w, const picture *p)
+{
+    dt_jpeg_header header;
+    if (is_jpeg(p) && dt_jpeg_info(p->bytes, p->size, &header, NULL))
+        dt_writer_printf(w, " width=\"%d\" height=\"%d\"", header.width, header.height);
+}
+
+/* Frees the picture. `good`: it was read; otherwise why not. */
+static bool write_picture(dt_pictures *pictures, dt_writer *w, picture *p, bool good, const char *alt,
+                          dt_error *why)
+{
+    good = good && make_fit(pictures, p, why);
+    if (good) {
+        dt_writer_printf(w, "<img");
+        write_size(w, p);
+        dt_writer_printf(w, " alt=\"");
+        dt_html_text_cut(w, *alt ? alt : "picture without a caption", TEXT_MOST);
+        dt_writer_printf(w, "\" src=\"data:image/%s;base64,", is_jpeg(p) ? "jpeg" : "png");
+        dt_html_base64(w, p->bytes, p->size);
+        dt_writer_printf(w, "\">");
+        pictures->bytes += p->size;
+    } else {
+        dt_writer_printf(w, "<p class=\"absent\">no picture: ");
+        dt_html_text_cut(w, why->message, TEXT_MOST);
+        dt_writer_printf(w, "</p>");
+    }
+    free(p->room);
+    return good;
+}
+
+bool dt_picture_write(dt_pictures *pictures, dt_writer *writer, const char *store, size_t index,
+                      const char *alt)
+{
+    picture p = {0};
+    dt_error why;
+    bool good = find(pictures, store, index, &p, &why);
+    return write_picture(pictures, writer, &p, good, alt, &why);
+}
+
+void dt_picture_write_file(dt_pictures *pictures, dt_writer *writer, const char *path, const char *alt)
+{
+    dt_map file = {0};
+    dt_error why;
+    char *beside = dt_file_exists(path) ? NULL : dt_join(pictures->run, path);
+    bool good = dt_map_open(&file, beside && dt_file_exists(beside) ? beside : path, &why);
+    picture p = {file.data, file.size, NULL};
+    write_picture(pictures, writer, &p, good, alt, &why);
+    dt_map_close(&file);
+    free(beside);
+}
+
+uint8_t *dt_picture_small(dt_pictures *pictures, const char *store, size_t index, int side, size_t *size)
+{
+    picture p = {0};
+    dt_jpeg_header header;
+    bool good = find(pictures, store, index, &p, NULL);
+    bool small = good && is_jpeg(&p) && dt_jpeg_info(p.bytes, p.size, &header, NULL) &&
+                 header.width <= side && header.height <= side;
+    good = good && (small || reduce(&p, side, NULL)) && make_fit(pictures, &p, NULL);
+    if (good && !p.room) {
+        p.room = malloc(p.size);
+        good = p.room && memcpy(p.room, p.bytes, p.size);
+    }
+    if (!good) {
+        free(p.room);
+        p = (picture){0};
+    }
+    *size = p.size;
+    pictures->bytes += p.size;
+    return p.room;
+}

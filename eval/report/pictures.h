@@ -1,0 +1,42 @@
+/* Pictures of pair stores, of folders and of files, put into a page as data: URIs, within one budget of
+ * bytes. */
+#ifndef DUET_EVAL_REPORT_PICTURES_H
+#define DUET_EVAL_REPORT_PICTURES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/file.h"
+
+enum {
+    DT_PICTURE_BYTES_MOST = 24 << 20, /* of all pictures in a page; one that would go beyond is left out */
+    DT_PICTURE_WHOLE_MOST =
+        64 << 10,          /* bytes of a picture that goes into the page as it is; of a larger one ... */
+    DT_PICTURE_SIDE = 320, /* ... a copy of so many pixels */
+};
+
+typedef struct dt_pictures dt_pictures;
+
+/* A store's or a file's path is taken as it stands and, where nothing is there, from the folder `run`
+ * (borrowed). The caller frees. NULL: no memory. */
+dt_pictures *dt_pictures_new(const char *run);
+void dt_pictures_free(dt_pictures *pictures); /* NULL is allowed */
+
+/* Writes an <img> with a picture of a pair store, or of a folder that dt_dataset_open takes; in its place,
+ * where there is none, a paragraph that says why: false. */
+bool dt_picture_write(dt_pictures *pictures, dt_writer *writer, const char *store, size_t index,
+                      const char *alt);
+
+/* The same with a JPEG or PNG file. */
+void dt_picture_write_file(dt_pictures *pictures, dt_writer *writer, const char *path, const char *alt);
+
+/* What to show for a picture: the first caption of a pair; what dt_dataset_describe says for a folder's. ""
+ * without one. Valid until the next call. */
+const char *dt_picture_caption(dt_pictures *pictures, const char *store, size_t index);
+
+/* A JPEG of at most `side` pixels in width and height, counted against the budget. The caller frees. NULL:
+ * there is no such picture. */
+uint8_t *dt_picture_small(dt_pictures *pictures, const char *store, size_t index, int side, size_t *size);
+
+#endif

@@ -1,0 +1,151 @@
+#define _GNU_SOURCE /* asprintf */
+#include "eval/report/training.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "eval/report/chart.h"
+#include "eval/report/html.h"
+
+static const dt_known_series known_series[] = {
+    {"", "loss", "Loss", DT_UNIT_NUMBER, false, false},
+    {"validation", "loss", "Validation loss", DT_UNIT_NUMBER, false, false},
+    {"", "accuracy", "Accuracy on the training batches", DT_UNIT_SHARE, false, false},
+    {"validation", "accuracy", "Validation accuracy", DT_UNIT_SHARE, false, false},
+    {"", "temperature", "Temperature", DT_UNIT_NUMBER, false, false},
+    {"", "logit_scale", "Logit scale", DT_UNIT_NUMBER, false, false},
+    {"", "lr", "Learning rate", DT_UNIT_NUMBER, true, false},
+    {"", "learning_rate", "Learning rate", DT_UNIT_NUMBER, true, false},
+    {"", "grad_norm", "Gradient norm", DT_UNIT_NUMBER, true, true},
+    {"", "gradient_norm", "Gradient norm", DT_UNIT_NUMBER, true, true},
+    {"", "pairs_per_second", "Pairs per second", DT_UNIT_NUMBER, true, false},
+    {"", "images_per_second", "Images per second", DT_UNIT_NUMBER, true, false},
+    {"", "waiting", "Time spent waiting for data", DT_UNIT_SHARE, true, false},
+};
+
+enum { KNOWN = sizeof known_series / sizeof known_series[0] };
+
+const dt_known_series *dt_training_known(size_t i)
+{
+    return i < KNOWN ? &known_series[i] : NULL;
+}
+
+dt_unit dt_training_unit(const dt_known_series *known, const dt_series *series)
+{
+    bool shares = known->unit == DT_UNIT_SHARE;
+    for (size_t i = 0; i < series->point_count; i++)
+        shares = shares && !(series->points[i].most > 1);
+    return shares ? DT_UNIT_SHARE : DT_UNIT_NUMBER;
+}
+
+bool dt_training_is_known(const dt_series *s)
+{
+    for (int i = 0; i < KNOWN; i++)
+        if (!strcmp(known_series[i].key, s->key) && !strcmp(known_series[i].event, s->event))
+            return true;
+    return false;
+}
+
+/* One value is no curve. */
+static bool is_single(const dt_series *s)
+{
+    return *s->event && s->finite == 1;
+}
+
+static void write_known_charts(dt_writer *w, const dt_run_log *log)
+{
+    for (int i = 0; i < KNOWN; i++) {
+        const dt_known_series *k = &known_series[i];
+        const dt_series *s = dt_run_log_find(log, k->event, k->key);
+        if (s && !is_single(s))
+            dt_chart_write(w, &(dt_chart){s, k->title, dt_training_unit(k, s), k->from_zero, k->wide_range,
+                                          log->last_step});
+    }
+}
+
+char *dt_training_title(const dt_series *s)
+{
+    char *title = NULL;
+    return asprintf(&title, "%s%s%s", s->event, *s->event ? ": " : "", s->key) < 0 ? NULL : title;
+}
+
+/* The series that are not known by name, of steps or of events, in the order of the log. */
+static void write_other_charts(dt_writer *w, const dt_run_log *log, bool events)
+{
+    for (size_t i = 0; i < log->series_count; i++) {
+        const dt_series *s = log->series[i];
+        bool is_event = *s->event;
+        if (is_event != events || dt_training_is_known(s) || is_single(s))
+            continue;
+        char *title = dt_training_title(s);
+        if (title)
+            dt_chart_write(w, &(dt_chart){s, title, DT_UNIT_NUMBER, false, false, log->last_step});
+        free(title);
+    }
+}
+
+static void write_single(dt_writer *w, const dt_series *s)
+{
+    char room[DT_NUMBER_ROOM], step[DT_NUMBER_ROOM];
+    char *title = dt_training_title(s);
+    dt_writer_printf(w, "<tr><th scope=\"row\">");
+    dt_html_text_cut(w, title ? title : "", 80);
+    dt_writer_printf(w, "</th><td>%s</td><td>%s</td></tr>\n", dt_html_number(s->last, room),
+                     dt_html_count((int64_t)s->points[0].first, step));
+    free(title);
+}
+
+static void write_singles(dt_writer *w, const dt_run_log *log)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < log->series_count; i++)
+        if (is_single(log->series[i]) && !count++)
+            dt_writer_printf(w,
+                             "<table class=\"figures once\"><thead><tr><th scope=\"col\">Measured once</th>"
+                             "<th scope=\"col\">Value</th><th scope=\"col\">Step</th></tr></thead><tbody>\n");
+    for (size_t i = 0; i < log->series_count; i++)
+        if (is_single(log->series[i]))
+            write_single(w, log->series[i]);
+    if (count)
+        dt_writer_printf(w, "</tbody></table>\n");
+}
+
+static void write_log_remarks(dt_writer *w, const dt_run_log *log)
+{
+    char room[DT_NUMBER_ROOM];
+    uint64_t span = 1;
+    for (size_t i = 0; i < log->series_count; i++)
+        span = log->series[i]->span > span ? log->series[i]->span : span;
+    if (span > 1)
+        dt_writer_printf(w,
+                         "<p class=\"note\">A point stands for up to %s steps: the curve is their mean, the "
+                         "band goes from the "
+                         "least to the greatest.</p>\n",
+                         dt_html_count((int64_t)span, room));
+    if (log->refused)
+        dt_writer_printf(w,
+                         "<p class=\"absent\">%s lines of log.jsonl were passed over: no JSON objects, or "
+                         "going back in the "
+                         "count of steps.</p>\n",
+                         dt_html_count((int64_t)log->refused, room));
+    if (log->left_out)
+        dt_writer_printf(w,
+                         "<p class=\"absent\">log.jsonl has more than %d series; the rest is left out.</p>\n",
+                         DT_SERIES_MOST);
+}
+
+void dt_training_write(dt_writer *writer, const dt_run_log *log)
+{
+    dt_writer_printf(writer,
+                     "<p class=\"lead\">Over steps. Each panel shows its last value; point into a curve "
+                     "for the others.</p>\n"
+                     "<div class=\"charts\">\n");
+    write_known_charts(writer, log);
+    write_other_charts(writer, log, false);
+    write_other_charts(writer, log, true);
+    dt_writer_printf(writer, "</div>\n");
+    write_singles(writer, log);
+    write_log_remarks(writer, log);
+}

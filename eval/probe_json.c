@@ -81,6 +81,15 @@ static json_t *shots_table(const dt_probe_result *r)
                      "n", "rows", rows);
 }
 
+static json_t *shots_figure(const dt_probe_result *r, const dt_shot_point *p)
+{
+    return json_pack("{s:o, s:o, s:f, s:f, s:I, s:f, s:o}", "name",
+                     json_sprintf("%s: few-shot %s, %zu per class", r->settings.set, r->settings.method, p->shots), "key",
+                     json_sprintf("shots_%zu", p->shots), "value", p->mean, "deviation", p->deviation, "n",
+                     (json_int_t)r->shots->tested, "chance", 1 / (double)r->data.class_count, "note",
+                     json_sprintf("mean of %zu draws, standard deviation %.2f %%", r->shots->seeds, 100 * p->deviation));
+}
+
 static json_t *folds_figure(const dt_probe_result *r)
 {
     return json_pack("{s:o, s:s, s:f, s:I, s:f, s:o}", "name",
@@ -120,6 +129,8 @@ json_t *dt_probe_json(const dt_probe_result *r, dt_error *error)
         good &= append(json, "curves", sweep_curve(r));
     if (r->shots)
         good &= append(json, "curves", shots_curve(r)) && append(json, "tables", shots_table(r));
+    for (size_t i = 0; r->shots && i < r->shots->count; i++)
+        good &= append(json, "figures", shots_figure(r, &r->shots->points[i]));
     if (r->fold_accuracies)
         good &= append(json, "figures", folds_figure(r)) && append(json, "tables", folds_table(r));
     if (good)

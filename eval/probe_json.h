@@ -9,7 +9,7 @@
 #include "eval/probe_run.h"
 
 /* In the shape of eval/findings.h: dt_assessment_json's lists, where there was a test, and
- *   "figures"  also  "NAME: 5-fold accuracy"
+ *   "figures"  also  "SET: few-shot METHOD, 4 per class", "NAME: 5-fold accuracy"
  *   "curves"         "NAME: choice of C" (accuracy on the validation part), "SET: few-shot METHOD"
  *   "tables"   also  "SET: few-shot METHOD", "NAME: folds"
  * and beside them {"probe": {"train", "test", "features" (a row), "classes", "rows" (fitted), "validated",

@@ -21,9 +21,9 @@ static bool is_chief(const char *key)
     static const char *const chief[] = {"top1", "top5", "image_to_text_r1", "image_to_text_r5", "text_to_image_r1",
                                         "text_to_image_r5"};
     for (size_t i = 0; i < sizeof chief / sizeof *chief; i++)
-        if (key && !strcmp(key, chief[i]))
+        if (!strcmp(key, chief[i]))
             return true;
-    return false;
+    return !strncmp(key, "shots_", 6);
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -42,10 +42,13 @@ static const char *short_name(const char *name)
 static void print_figure(const json_t *result, const json_t *figure, const int width[2])
 {
     const json_t *low = json_object_get(figure, "low"), *high = json_object_get(figure, "high");
+    const json_t *deviation = json_object_get(figure, "deviation");
     double value = json_number_value(json_object_get(figure, "value"));
     char spread[64] = "", shown[32];
     if (low && high)
         snprintf(spread, sizeof spread, "%.2f to %.2f %%", 100 * json_number_value(low), 100 * json_number_value(high));
+    else if (deviation)
+        snprintf(spread, sizeof spread, "+- %.2f %%", 100 * json_number_value(deviation));
     bool rank = json_is_true(json_object_get(figure, "rank"));
     snprintf(shown, sizeof shown, rank ? "%.1f  " : "%.2f %%", rank ? value : 100 * value);
     printf("%-*s  %-*s  %-9s  %-28s  %10s  %-16s  %7lld\n", width[0], text_of(result, "weights"), width[1],

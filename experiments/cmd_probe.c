@@ -268,10 +268,11 @@ static void print_figures(const dt_probe_result *r, const json_t *json)
     json_array_foreach(json_object_get(json, "figures"), i, figure)
     {
         const char *name = json_string_value(json_object_get(figure, "name"));
+        const char *key = json_string_value(json_object_get(figure, "key"));
         const json_t *low = json_object_get(figure, "low"), *high = json_object_get(figure, "high");
         char spread[48] = "";
-        if (!strcmp(json_string_value(json_object_get(figure, "key")), "folds"))
-            continue;
+        if (!strcmp(key, "folds") || !strncmp(key, "shots_", 6))
+            continue; /* these have rows of their own */
         if (low && high)
             snprintf(spread, sizeof spread, "%.2f to %.2f %%", 100 * json_number_value(low),
                      100 * json_number_value(high));

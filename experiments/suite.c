@@ -18,7 +18,8 @@
 enum { TEMPLATES_MAX = 256, TASKS = 4, SEED = 1, BATCH = 128 };
 
 typedef struct set {
-    const json_t *json; /* the entry itself */
+    const json_t *json;    /* the entry itself */
+    const json_t *weights; /* its own; NULL: the suite's */
     const char *name, *data, *train, *validation, *classes;
     const char *templates[TEMPLATES_MAX];
     size_t template_count, captions, shots[DT_SHOTS_MAX], shot_count;
@@ -30,9 +31,9 @@ typedef struct set {
 struct dt_suite {
     json_t *json;
     const char *name;
-    const char **weights;
+    const json_t *weights; /* a path or a list of paths, for all sets that have none of their own */
     set *sets;
-    size_t weight_count, set_count;
+    size_t set_count;
     json_t *results;
 };
 
@@ -97,6 +98,15 @@ static bool read_lists(set *s, const json_t *templates, const json_t *shots, con
     return true;
 }
 
+/* A path or a list of paths. */
+static bool check_weights(const json_t *weights, const char *file, const char *path, dt_error *error)
+{
+    bool good = json_is_string(weights) || json_array_size(weights);
+    for (size_t i = 0; i < json_array_size(weights); i++)
+        good &= json_is_string(json_array_get(weights, i));
+    return good || dt_fail(error, "%s: %sweights: expected a path or a list of paths", file, path);
+}
+
 static bool read_set(set *s, const json_t *json, const char *file, dt_error *error)
 {
     const json_t *task_list = NULL, *templates = NULL, *shots = NULL;
@@ -114,49 +124,48 @@ static bool read_set(set *s, const json_t *json, const char *file, dt_error *err
         {"shots", DT_JSON_ARRAY, &shots, .required = false},
         {"seeds", DT_JSON_INT, &s->seeds, .least = 1, .most = DT_SHOT_SEEDS_MAX},
         {"after_projection", DT_JSON_BOOL, &s->after_projection, .required = false},
+        {"weights", DT_JSON_ANY, &s->weights, .required = false},
     };
     if (!dt_json_read(json, file, "sets", fields, sizeof fields / sizeof *fields, error))
         return false;
     if (!s->name)
         s->name = dt_dataset_stem(s->data, s->short_name, sizeof s->short_name);
-    return read_lists(s, templates, shots, file, error) && read_tasks(s, task_list, file, error);
+    if (json_is_null(s->weights))
+        s->weights = NULL;
+    return (!s->weights || check_weights(s->weights, file, "sets: ", error)) &&
+           read_lists(s, templates, shots, file, error) && read_tasks(s, task_list, file, error);
 }
 
-static bool read_weights(dt_suite *suite, const json_t *weights, const char *file, dt_error *error)
+static const char *weights_at(const json_t *weights, size_t i)
 {
-    size_t count = json_is_string(weights) ? 1 : json_array_size(weights);
-    suite->weights = calloc(count + 1, sizeof *suite->weights);
-    if (!suite->weights)
-        return dt_fail(error, "out of memory");
-    for (size_t i = 0; i < count; i++) {
-        suite->weights[i] = json_string_value(json_is_string(weights) ? weights : json_array_get(weights, i));
-        if (!suite->weights[i])
-            return dt_fail(error, "%s: weights: expected a path or a list of paths", file);
-    }
-    suite->weight_count = count;
-    return count || dt_fail(error, "%s: weights: expected a path or a list of paths", file);
+    return json_string_value(json_is_string(weights) ? i ? NULL : weights : json_array_get(weights, i));
 }
 
 static bool read_suite(dt_suite *suite, const char *file, dt_error *error)
 {
-    const json_t *weights = NULL, *sets = NULL;
+    const json_t *sets = NULL;
     suite->name = "suite";
     const dt_json_field fields[] = {
         {"name", DT_JSON_STRING, &suite->name, .required = false},
         {"description", DT_JSON_STRING, NULL, .required = false},
-        {"weights", DT_JSON_ANY, &weights, .required = true},
+        {"weights", DT_JSON_ANY, &suite->weights, .required = false},
         {"sets", DT_JSON_ARRAY, &sets, .required = true},
     };
     if (!dt_json_read(suite->json, file, "", fields, sizeof fields / sizeof *fields, error) ||
-        !read_weights(suite, weights, file, error))
+        (suite->weights && !check_weights(suite->weights, file, "", error)))
         return false;
     size_t count = json_array_size(sets);
     suite->sets = calloc(count + 1, sizeof *suite->sets);
     if (!suite->sets || !count)
         return dt_fail(error, count ? "out of memory" : "%s: sets: there are none", file);
-    for (size_t i = 0; i < count; i++)
-        if (!read_set(&suite->sets[suite->set_count++], json_array_get(sets, i), file, error))
+    for (size_t i = 0; i < count; i++) {
+        set *s = &suite->sets[suite->set_count++];
+        if (!read_set(s, json_array_get(sets, i), file, error))
             return false;
+        s->weights = s->weights ? s->weights : suite->weights;
+        if (!s->weights)
+            return dt_fail(error, "%s: neither the suite nor the set %s has \"weights\"", file, s->name);
+    }
     return true;
 }
 
@@ -178,7 +187,6 @@ void dt_suite_free(dt_suite *suite)
         return;
     json_decref(suite->json);
     json_decref(suite->results);
-    free(suite->weights);
     free(suite->sets);
     free(suite);
 }
@@ -209,7 +217,7 @@ static json_t *run_zeroshot(const work *w, dt_error *error)
     bool good = data && (!s->classes || (classes = dt_classes_load(s->classes, error))) &&
                 features(w, data, DT_LAYER_EMBEDDING, &f, error);
     const dt_zeroshot_options options = {.data = data, .name = w->name, .classes = classes, .templates = s->templates,
-                                         .template_count = s->template_count, .images = f.rows,
+                                         .template_count = s->template_count, .images = f.rows, .intervals = true,
                                          .progress = w->options->progress};
     if (good && dt_zeroshot_run(w->model, &options, &result, error) && !(found = dt_zeroshot_json(&result)))
         dt_fail(error, "no memory for the results");
@@ -386,26 +394,71 @@ static json_t *one_result(const work *w, const struct task *task, const json_t *
     return result;
 }
 
-static bool run_model(dt_suite *suite, work *w, const json_t *before, size_t *failed, dt_error *error)
+/* All tasks of the set with the model. */
+static bool run_set(dt_suite *suite, work *w, const json_t *before, size_t *failed, dt_error *error)
 {
-    for (size_t i = 0; i < suite->set_count; i++) {
-        w->set = &suite->sets[i];
-        w->name = w->set->name;
-        for (size_t t = 0; t < TASKS; t++) {
-            dt_error why;
-            if (!w->set->tasks[t])
-                continue;
-            json_t *result = one_result(w, &tasks[t], before, &why);
-            if (!result) {
-                ++*failed;
-                tell(w, tasks[t].name, why.message);
-            } else if (json_array_append_new(suite->results, result) ||
-                       !write_results(suite, w->options, before, false, error)) {
-                return false;
-            }
+    for (size_t t = 0; t < TASKS; t++) {
+        dt_error why;
+        if (!w->set->tasks[t])
+            continue;
+        json_t *result = one_result(w, &tasks[t], before, &why);
+        if (!result) {
+            ++*failed;
+            tell(w, tasks[t].name, why.message);
+        } else if (json_array_append_new(suite->results, result) ||
+                   !write_results(suite, w->options, before, false, error)) {
+            return false;
         }
     }
     return true;
+}
+
+static void close_model(work *w)
+{
+    dt_model_free(w->model);
+    free(w->cache);
+    w->model = NULL;
+    w->cache = NULL;
+}
+
+/* Sets often follow one another with the same model, which then stays. */
+static bool open_model(work *w, const char *weights, dt_error *error)
+{
+    if (w->model && !strcmp(weights, w->weights))
+        return true;
+    close_model(w);
+    w->weights = weights;
+    w->model = dt_model_load(weights, error);
+    w->cache = w->model ? dt_features_folder(weights) : NULL;
+    if (w->cache && dt_model_fingerprint(w->model, w->fingerprint, error))
+        return true;
+    if (w->model && !w->cache)
+        dt_fail(error, "out of memory");
+    close_model(w);
+    return false;
+}
+
+static bool run_all(dt_suite *suite, const dt_suite_options *options, const json_t *before, size_t *failed, dt_error *error)
+{
+    work w = {.options = options};
+    bool good = true;
+    for (size_t i = 0; good && i < suite->set_count; i++) {
+        const char *weights;
+        w.set = &suite->sets[i];
+        w.name = w.set->name;
+        for (size_t k = 0; good && (weights = weights_at(w.set->weights, k)); k++) {
+            dt_error why;
+            if (open_model(&w, weights, &why)) {
+                good = run_set(suite, &w, before, failed, error);
+            } else {
+                ++*failed;
+                if (options->people)
+                    fprintf(options->people, "%s\n", why.message);
+            }
+        }
+    }
+    close_model(&w);
+    return good;
 }
 
 bool dt_suite_run(dt_suite *suite, const dt_suite_options *options, size_t *failed, dt_error *error)
@@ -415,24 +468,10 @@ bool dt_suite_run(dt_suite *suite, const dt_suite_options *options, size_t *fail
     if (dt_file_exists(options->results) && !(file = dt_json_load(options->results, error)))
         return false;
     const json_t *before = json_object_get(file, "results");
-    bool good = !file || json_is_array(before) ||
-                dt_fail(error, "%s: there is no list of results in it; choose another --out", options->results);
-    for (size_t i = 0; good && i < suite->weight_count; i++) {
-        dt_error why;
-        work w = {.options = options, .weights = suite->weights[i]};
-        w.model = dt_model_load(w.weights, &why);
-        w.cache = dt_features_folder(w.weights);
-        if (w.model && w.cache && dt_model_fingerprint(w.model, w.fingerprint, &why)) {
-            good = run_model(suite, &w, before, failed, error);
-        } else {
-            ++*failed;
-            if (options->people)
-                fprintf(options->people, "%s\n", why.message);
-        }
-        dt_model_free(w.model);
-        free(w.cache);
-    }
-    good = good && write_results(suite, options, before, !*failed, error);
+    bool good = (!file || json_is_array(before) ||
+                 dt_fail(error, "%s: there is no list of results in it; choose another --out", options->results)) &&
+                run_all(suite, options, before, failed, error) &&
+                write_results(suite, options, before, !*failed, error);
     json_decref(file);
     return good;
 }

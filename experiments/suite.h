@@ -10,7 +10,8 @@
  *              "templates": ["a photo of a {}."], "classes": null,     of zeroshot, as duet zeroshot has them
  *              "captions": 0,                   of an image, for retrieval; 0: all
  *              "shots": [1, 2, 4], "seeds": 3,  few-shot probes too
- *              "after_projection": false}]}     probe the embeddings
+ *              "after_projection": false,       probe the embeddings
+              "weights": null}]}               instead of the suite's, for this set
  *
  * "classify" asks the head of a fine-tuned model. */
 #ifndef DUET_EXPERIMENTS_SUITE_H

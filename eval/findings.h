@@ -1,17 +1,19 @@
 /* What a run's evaluation found (evaluation.json). Every list is optional:
  *
- *   {"figures":     [{"name": text, "value": share, "n": count, "chance": share, "note": text, "rank":
- * boolean, "low": share, "high": share}, ...], "galleries":   [{"query": text, "store": path of a pair store,
- * "image": {"store": path, "index": n}, "image_file": path, "hits": [{"index": of the pair, "score": number,
- * "caption": text, "correct": boolean or null}, ...]}, ...], "confusions":  [{"name": text, "n": count,
- * "store": path, "classes": [text, ...], "counts": [[true x predicted], ...], "worst": [{"true": label,
- * "predicted": label, "count": n, "of": n, "examples": [index, ...]}, ...]}, ...], "reliability": [{"name":
- * text, "n": count, "ece": number, "bins": [{"low": number, "high": number, "count": n, "confidence": number,
- * "accuracy": number}, ...]}, ...], "tables":      [{"name": text, "n": count, "columns": [text, ...],
- * "rows": [[text or number, ...], ...]}, ...], "curves":      [{"name": text, "x": text, "y": text, "wide":
- * boolean, "series": [{"name": text, "n": count, "points": [[x, y] or [x, y, low, high], ...]}, ...]}, ...],
- *    "maps":        [{"name": text, "n": count, "store": path, "gap": number, "cosine": number, "explained":
- * [share, share], "classes": [text, ...], "points": [{"x": number, "y": number, "kind": "image" or "text",
+ *   {"figures":     [{"name": text, "value": share, "n": count, "chance": share, "note": text, "rank": boolean,
+ *                     "low": share, "high": share}, ...],
+ *    "galleries":   [{"query": text, "store": path of a pair store or folder, "image": {"store": path, "index": n},
+ *                     "image_file": path, "hits": [{"index": of the pair, "score": number, "caption": text,
+ *                     "correct": boolean or null}, ...]}, ...],
+ *    "confusions":  [{"name": text, "n": count, "store": path, "classes": [text, ...], "counts": [[true x predicted], ...],
+ *                     "worst": [{"true": label, "predicted": label, "count": n, "of": n, "examples": [index, ...]}, ...]}, ...],
+ *    "reliability": [{"name": text, "n": count, "ece": number, "bins": [{"low": number, "high": number, "count": n,
+ *                     "confidence": number, "accuracy": number}, ...]}, ...],
+ *    "tables":      [{"name": text, "n": count, "columns": [text, ...], "rows": [[text or number, ...], ...]}, ...],
+ *    "curves":      [{"name": text, "x": text, "y": text, "wide": boolean, "bars": text, "series": [{"name": text, "n": count,
+ *                     "points": [[x, y] or [x, y, low, high], ...]}, ...]}, ...],
+ *    "maps":        [{"name": text, "n": count, "store": path, "gap": number, "cosine": number, "explained": [share, share],
+ *                     "classes": [text, ...], "points": [{"x": number, "y": number, "kind": "image" or "text",
  *                     "label": label or -1, "index": n, "text": text}, ...]}, ...]}
  *
  * The first figure is the headline. A value outside 0 .. 1, or with a true "rank", is a plain number. Keys
@@ -122,6 +124,7 @@ typedef struct dt_line {
 
 typedef struct dt_curve {
     const char *name, *x, *y; /* x, y: titles of the axes */
+    const char *bars;         /* what low and high are; "": 95 % intervals */
     bool wide;                /* logarithmic in x; all x are positive */
     dt_line *lines;
     size_t line_count;

@@ -267,11 +267,13 @@ bool dt_read_curve(dt_findings_reader *reader, void *item, const json_t *json, c
 {
     dt_curve *c = item;
     const json_t *series = NULL;
+    c->bars = "";
     char inner[DT_PLACE];
     const dt_json_field fields[] = {
         {"name", DT_JSON_STRING, &c->name, .required = true},
         {"x", DT_JSON_STRING, &c->x, .required = true},
         {"y", DT_JSON_STRING, &c->y, .required = true},
+        {"bars", DT_JSON_STRING, &c->bars, .required = false},
         {"wide", DT_JSON_BOOL, &c->wide, .required = false},
         {"series", DT_JSON_ARRAY, &series, .required = true},
     };

@@ -23,9 +23,9 @@ static json_t *facts(const dt_probe_result *r)
     return json;
 }
 
-static json_t *curve(json_t *name, const char *x, const char *y, const char *series, size_t n, json_t *points)
+static json_t *curve(json_t *name, const char *x, const char *y, json_t *bars, const char *series, size_t n, json_t *points)
 {
-    return json_pack("{s:o, s:s, s:s, s:b, s:[{s:s, s:I, s:o}]}", "name", name, "x", x, "y", y, "wide", 1,
+    return json_pack("{s:o, s:s, s:s, s:o*, s:b, s:[{s:s, s:I, s:o}]}", "name", name, "x", x, "y", y, "bars", bars, "wide", 1,
                      "series", "name", series, "n", (json_int_t)n, "points", points);
 }
 
@@ -34,7 +34,7 @@ static json_t *sweep_curve(const dt_probe_result *r)
     json_t *points = json_array();
     for (size_t i = 0; i < r->sweep.count; i++)
         json_array_append_new(points, json_pack("[f, f]", r->sweep.points[i].C, r->sweep.points[i].accuracy));
-    return curve(json_sprintf("%s: choice of C", r->name), "C", "accuracy", "validation part",
+    return curve(json_sprintf("%s: choice of C", r->name), "C", "accuracy", NULL, "validation part",
                  r->sweep.validated, points);
 }
 
@@ -52,7 +52,8 @@ static json_t *shots_curve(const dt_probe_result *r)
                               json_pack("[f, f, f, f]", (double)p->shots, p->mean,
                                         fmax(0, p->mean - p->deviation), fmin(1, p->mean + p->deviation)));
     }
-    return curve(shots_name(r), "images per class", "accuracy", r->settings.set, r->shots->tested, points);
+    return curve(shots_name(r), "images per class", "accuracy",
+                 json_sprintf("one standard deviation over %zu draws", r->shots->seeds), r->settings.set, r->shots->tested, points);
 }
 
 /* The C of every draw: "0.1 1 0.1". */

@@ -316,7 +316,7 @@ static bool write_chart(const comparison *c, const dt_known_series *known)
     bool wide = known->wide_range && all_positive(c, known), good = true;
     for (size_t i = 0; i < c->count; i++)
         good = good && make_line(c, i, &lines[i], known, wide);
-    dt_curve curve = {known->title, "step", "", false, lines, c->count};
+    dt_curve curve = {.name = known->title, .x = "step", .y = "", .bars = "", .lines = lines, .line_count = c->count};
     dt_curve_look look = {unit_of(c, known), known->from_zero, wide, true, "training"};
     if (good)
         dt_curve_write(c->writer, &curve, &look);

@@ -175,6 +175,20 @@ static void write_legend(dt_writer *w, const frame *f)
     dt_writer_printf(w, "</ul>");
 }
 
+/* What the upright strokes are, where there are any. */
+static void write_bars_note(dt_writer *w, const dt_curve *curve)
+{
+    bool bars = false;
+    for (size_t i = 0; i < curve->line_count; i++)
+        for (size_t k = 0; k < curve->lines[i].dot_count; k++)
+            bars |= curve->lines[i].dots[k].high > curve->lines[i].dots[k].low;
+    if (!bars)
+        return;
+    dt_writer_printf(w, "<p class=\"bars\">upright strokes: ");
+    dt_html_text_cut(w, *curve->bars ? curve->bars : "95\u202F% intervals", TITLE_MOST);
+    dt_writer_printf(w, "</p>");
+}
+
 static void put_number(dt_writer *w, const char *before, double value)
 {
     if (isfinite(value))
@@ -256,5 +270,7 @@ void dt_curve_write(dt_writer *writer, const dt_curve *curve, const dt_curve_loo
     dt_scale_write_labels(writer, &f.x, DT_UNIT_NUMBER, &f.y, look->unit);
     dt_writer_printf(writer, "</div><p class=\"x-title\">");
     dt_html_text_cut(writer, curve->x, TITLE_MOST);
-    dt_writer_printf(writer, "</p></figure>\n");
+    dt_writer_printf(writer, "</p>");
+    write_bars_note(writer, curve);
+    dt_writer_printf(writer, "</figure>\n");
 }

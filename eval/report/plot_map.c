@@ -8,7 +8,7 @@
 #include "data/json.h"
 #include "eval/report/html.h"
 
-enum { WIDTH = 1000, TEXT_BYTES_MOST = 160, TITLE_MOST = 120 };
+enum { WIDTH = 1000, TEXT_BYTES_MOST = 160, TITLE_MOST = 120, NAMED_MOST = 24, NAME_MOST = 24 };
 
 /* The part of the plane that is shown, in its own shape: distances are the same along both axes. */
 typedef struct frame {
@@ -91,6 +91,22 @@ static void write_marks(dt_writer *w, const frame *f)
             }
             dt_writer_printf(w, "</g>");
         }
+}
+
+/* Few texts, such as the prompts of classes, have their names beside them. */
+static void write_names(dt_writer *w, const frame *f)
+{
+    if (count_of(f->map, true) > NAMED_MOST)
+        return;
+    for (size_t i = 0; i < f->map->point_count; i++) {
+        const dt_map_point *p = &f->map->points[i];
+        if (!p->is_text || !*p->text)
+            continue;
+        dt_writer_printf(w, "<span class=\"prompt%s\" dir=\"auto\" style=\"left:%.2f%%;top:%.2f%%\">",
+                         x_of(f, p) > 0.8 * WIDTH ? " left" : "", 100 * x_of(f, p) / WIDTH, 100 * y_of(f, p) / f->height);
+        dt_html_text_cut(w, p->text, NAME_MOST);
+        dt_writer_printf(w, "</span>");
+    }
 }
 
 /* ---- what the script shows ---- */
@@ -220,15 +236,17 @@ void dt_map_write(dt_writer *writer, const dt_embedding_map *map, dt_pictures *p
     write_legend(writer, &f);
     dt_writer_printf(
         writer,
-        "<div class=\"plot scatter%s\" style=\"--shape:%d/%d\" role=\"img\" aria-label=\"map of %zu "
+        "<div class=\"plot scatter%s%s\" style=\"--shape:%d/%d\" role=\"img\" aria-label=\"map of %zu "
         "images and %zu texts\"",
-        map->point_count > 1000 ? " dense" : "", WIDTH, f.height, count_of(map, false), count_of(map, true));
+        map->point_count > 1000 ? " dense" : "", count_of(map, true) > NAMED_MOST ? " many" : "", WIDTH, f.height, count_of(map, false), count_of(map, true));
     write_json(writer, "data-points", points_json(&f));
     write_classes(writer, map);
     write_thumbnails(writer, map, pictures);
     dt_writer_printf(writer, "><svg viewBox=\"0 0 %d %d\" aria-hidden=\"true\">", WIDTH, f.height);
     write_marks(writer, &f);
-    dt_writer_printf(writer, "</svg></div>");
+    dt_writer_printf(writer, "</svg>");
+    write_names(writer, &f);
+    dt_writer_printf(writer, "</div>");
     write_explanation(writer, map);
     dt_writer_printf(writer, "</figure>\n");
 }

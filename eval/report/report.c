@@ -52,8 +52,7 @@ static void write_figures(const page *p)
 static void write_curves(const page *p)
 {
     dt_writer_printf(p->writer,
-                     "<p class=\"lead\">Upright strokes are 95\u202F%% intervals; point into a curve for "
-                     "its values.</p>\n<div class=\"charts\">\n");
+                     "<p class=\"lead\">Point into a curve for its values.</p>\n<div class=\"charts\">\n");
     for (size_t i = 0; i < p->findings->curve_count; i++) {
         dt_curve_look look = dt_curve_look_of(&p->findings->curves[i]);
         dt_curve_write(p->writer, &p->findings->curves[i], &look);

@@ -4,9 +4,31 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "eval/map.h"
+
+/* Where the images and their captions lie. */
+static json_t *map_captions(const dt_dataset *data, const float *images, const float *texts, size_t dim,
+                            const dt_captions *captions, const char *name, dt_error *error)
+{
+    size_t classes = dt_dataset_class_count(data);
+    const char **names = calloc(classes + 1, sizeof *names);
+    if (!names) {
+        dt_fail(error, "no memory for %zu classes", classes);
+        return NULL;
+    }
+    for (size_t c = 0; c < classes; c++)
+        names[c] = dt_dataset_class_name(data, c);
+    const dt_towers towers = {.n = dt_dataset_count(data), .m = captions->count, .dim = dim, .images = images, .texts = texts,
+                              .labels = dt_dataset_labels(data), .words = captions->texts, .owners = captions->images,
+                              .classes = names, .class_count = classes};
+    json_t *map = dt_map_json(&towers, name, dt_dataset_path(data), error);
+    free(names);
+    return map;
+}
+
 bool dt_captions_retrieve(const dt_dataset *data, const float *images, dt_model *model,
                           const dt_backend *backend, int batch, size_t each, dt_progress progress,
-                          dt_retrieval *found, size_t *count, dt_error *error)
+                          dt_retrieval *found, size_t *count, const char *map_name, json_t **map, dt_error *error)
 {
     dt_captions captions;
     if (!dt_dataset_captions(data, each, &captions, error))
@@ -22,6 +44,8 @@ bool dt_captions_retrieve(const dt_dataset *data, const float *images, dt_model 
     dt_encoder_free(encoder);
     good = good && dt_retrieval_run(images, dt_dataset_count(data), texts, m, dim, captions.images, found,
                                     NULL, NULL, error);
+    if (good && map)
+        good = (*map = map_captions(data, images, texts, dim, &captions, map_name, error)) != NULL;
     free(texts);
     dt_captions_free(&captions);
     return good;
@@ -36,6 +60,8 @@ static void score_way(const char *from, const char *to, const dt_retrieval_way *
         snprintf(name, sizeof name, "%s to %s R@%d", from, to, dt_recall_at[i]);
         dt_score *score =
             dt_score_add(scores, count, key, name, way->recall[i], way->queries, way->recall_chance[i]);
+        score->low = way->recall_bounds[i].low;
+        score->high = way->recall_bounds[i].high;
         snprintf(score->note, sizeof score->note, "among %zu", way->gallery);
     }
     const double ranks[] = {way->median_rank, way->mean_rank};

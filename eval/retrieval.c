@@ -12,7 +12,7 @@
 
 /* A tile: large enough for the matrix product to run at its rate, small enough to be counted while it is in
  * the cache. */
-enum { ROWS_MOST = 10 * DT_ROWS_EVEN, COLUMNS_MOST = 20 * DT_ROWS_EVEN };
+enum { ROWS_MOST = 10 * DT_ROWS_EVEN, COLUMNS_MOST = 20 * DT_ROWS_EVEN, BOOTSTRAP_SEED = 1 };
 
 const int dt_recall_at[DT_RECALLS] = {1, 5, 10};
 
@@ -281,6 +281,20 @@ static int by_value(const void *a, const void *b)
 }
 
 /* start: as in ranking; NULL: every query has one item of its own. */
+/* Intervals of the shares of ranks [n] that are at most k. */
+static bool bound_recalls(const int32_t *ranks, size_t n, dt_retrieval_way *way, dt_error *error)
+{
+    float *found = malloc(n * sizeof *found);
+    bool good = found || dt_fail(error, "no memory for the intervals of %zu ranks", n);
+    for (int k = 0; good && k < DT_RECALLS; k++) {
+        for (size_t i = 0; i < n; i++)
+            found[i] = ranks[i] <= dt_recall_at[k];
+        good = dt_bootstrap_mean(found, n, DT_BOOTSTRAP_DRAWS, BOOTSTRAP_SEED, &way->recall_bounds[k], error);
+    }
+    free(found);
+    return good;
+}
+
 static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start,
                       dt_retrieval_way *way, dt_error *error)
 {
@@ -309,6 +323,7 @@ static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, cons
     }
     way->mean_rank = sum / (double)n;
     way->median_rank = ((double)sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+    bool good = bound_recalls(sorted, n, way, error);
     free(sorted);
-    return true;
+    return good;
 }

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "data/error.h"
+#include "eval/bootstrap.h"
 
 enum { DT_RECALLS = 3 };
 extern const int dt_recall_at[DT_RECALLS]; /* 1, 5, 10 */
@@ -26,6 +27,7 @@ extern const int dt_recall_at[DT_RECALLS]; /* 1, 5, 10 */
 typedef struct dt_retrieval_way {
     size_t queries, gallery; /* asked; searched */
     double recall[DT_RECALLS], recall_chance[DT_RECALLS];
+    dt_bounds recall_bounds[DT_RECALLS]; /* 95 % bootstrap intervals over the queries */
     double median_rank, mean_rank;
 } dt_retrieval_way;
 

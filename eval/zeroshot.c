@@ -255,10 +255,17 @@ static bool classify(run *r, dt_error *error)
 
 static bool retrieve(run *r, dt_error *error)
 {
+    const dt_zeroshot_options *o = r->options;
     dt_retrieval found;
-    if (!dt_captions_retrieve(r->options->data, r->images, r->model, r->backend, batch_for(r, SIZE_MAX),
-                              r->options->captions_each, r->options->progress, &found, &r->result->captions, error))
+    json_t *map = NULL;
+    bool mapped = o->details && !json_object_get(r->result->details, "maps"); /* else the classes' prompts are on one already */
+    if (!dt_captions_retrieve(o->data, r->images, r->model, r->backend, batch_for(r, SIZE_MAX), o->captions_each, o->progress,
+                              &found, &r->result->captions, o->name ? o->name : r->result->data, mapped ? &map : NULL, error))
         return false;
+    if (mapped && !r->result->details)
+        r->result->details = json_object();
+    if (map && json_object_set_new(r->result->details, "maps", json_pack("[o]", map)))
+        return dt_fail(error, "no memory for the map");
     dt_retrieval_scores(&found, r->result->scores, &r->result->score_count);
     return true;
 }

@@ -41,6 +41,7 @@ typedef struct work {
     size_t count, dim;
     dt_score scores[DT_RETRIEVAL_SCORES];
     size_t score_count, caption_count; /* captions that were ranked */
+    json_t *map;                       /* of images and captions; NULL: not wanted */
 } work;
 
 static int retrieve(const settings *s);
@@ -237,12 +238,20 @@ static dt_searched searched(const work *w)
 
 /* ---- What was asked for ---- */
 
+/* What to call the figures. */
+static const char *name_of(const settings *s, char *stem, size_t size)
+{
+    return s->name ? s->name : dt_dataset_stem(s->data, stem, size);
+}
+
 static bool rank_captions(work *w, dt_error *error)
 {
     dt_retrieval found;
+    char stem[256];
     if (!dt_captions_retrieve(w->data, w->images.rows, w->model, dt_cpu(), w->s->batch,
                               (size_t)w->s->captions, dt_terminal_progress(w->s->quiet), &found,
-                              &w->caption_count, error))
+                              &w->caption_count, name_of(w->s, stem, sizeof stem),
+                              w->s->out || w->s->json ? &w->map : NULL, error))
         return false;
     dt_retrieval_scores(&found, w->scores, &w->score_count);
     return true;
@@ -279,7 +288,6 @@ static bool report_json(const work *w, dt_error *error)
 {
     const settings *s = w->s;
     char stem[256];
-    const char *name = s->name ? s->name : dt_dataset_stem(s->data, stem, sizeof stem);
     json_t *answers = json_array();
     bool good = true;
     for (size_t q = 0; q < w->count; q++)
@@ -287,7 +295,9 @@ static bool report_json(const work *w, dt_error *error)
     json_t *json =
         json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "weights", s->weights, "data", s->data, "images",
                   (json_int_t)w->images.count, "captions", (json_int_t)w->caption_count, "figures",
-                  dt_scores_json(w->scores, w->score_count, name), s->texts ? "texts" : "galleries", answers);
+                  dt_scores_json(w->scores, w->score_count, name_of(s, stem, sizeof stem)), s->texts ? "texts" : "galleries", answers);
+    if (json && w->map)
+        good &= json_object_set_new(json, "maps", json_pack("[O]", w->map)) == 0;
     good = (good && json) || dt_fail(error, "no memory for the results, or a name that is not UTF-8");
     good = good && (!s->out || dt_findings_merge(s->out, json, error)) &&
            (!s->json || dt_print_json(json, 2, error));
@@ -302,8 +312,7 @@ static bool write_gallery(const work *w, const dt_query_found *found, size_t cou
     const char *path = s->gallery ? s->gallery : s->json || s->interactive ? NULL : default_gallery;
     if (!path || s->no_gallery || s->texts || !count)
         return true;
-    snprintf(title, sizeof title, "Found in %s",
-             s->name ? s->name : dt_dataset_stem(s->data, stem, sizeof stem));
+    snprintf(title, sizeof title, "Found in %s", name_of(s, stem, sizeof stem));
     if (!dt_gallery_page_write(path, title, w->data, found, count, error))
         return false;
     if (!s->json)
@@ -469,6 +478,7 @@ static void close_all(work *w)
     free(w->queries);
     free(w->names);
     free(w->rows);
+    json_decref(w->map);
     dt_texts_free(&w->lines);
     dt_captions_free(&w->captions);
     dt_features_free(&w->images);

@@ -29,18 +29,18 @@ static int block_of(const dt_clip_config *c, dt_tower tower, const char *name)
     return sscanf(name, "transformer.resblocks.%d.", &block) == 1 ? block + 1 : 0;
 }
 
-int dt_param_depth(const dt_clip_config *c, dt_tower tower, const char *name)
+int dt_param_depth(const dt_clip_config *c, const dt_head_config *head, const char *name)
 {
-    static const char *const last[] = {"proj", "ln_post.", "ln_final.", "text_projection"};
-    int blocks = dt_tower_blocks(c, tower);
+    bool text = head->tower == DT_TOWER_TEXT, visual = !strncmp(name, "visual.", 7);
+    int blocks = dt_tower_blocks(c, head->tower);
     if (!strncmp(name, "head.", 5))
         return blocks + 2;
-    if (!strncmp(name, "logit_", 6) || !strncmp(name, "visual.", 7) != (tower == DT_TOWER_IMAGE))
+    if (visual == text || !strncmp(name, "logit_", 6))
         return -1;
-    if (tower == DT_TOWER_IMAGE)
-        name += strlen("visual.");
-    for (size_t i = 0; i < sizeof last / sizeof *last; i++)
-        if (!strncmp(name, last[i], strlen(last[i])))
-            return blocks + 1;
-    return block_of(c, tower, name);
+    name += visual ? strlen("visual.") : 0;
+    if (!strcmp(name, text ? "text_projection" : "proj"))
+        return head->on_embedding ? blocks + 1 : -1;
+    if (!strncmp(name, text ? "ln_final." : "ln_post.", text ? 9 : 8))
+        return blocks + 1;
+    return block_of(c, head->tower, name);
 }

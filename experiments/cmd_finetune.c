@@ -188,11 +188,12 @@ static bool open_tuner(run *r, bool resumes, dt_error *error)
                                                           &r->state, error));
 }
 
-static bool open_feed(run *r, dt_error *error)
+/* From the batch of that number on. */
+static bool open_feed(run *r, uint64_t batch, dt_error *error)
 {
     const dt_finetune_config *c = &r->config;
     dt_feed_options o = {.examples = r->train, .rows = r->rows, .row_count = r->row_count, .model = r->model,
-                         .batch_size = c->batch_size, .seed = (uint64_t)c->seed, .batch = r->state.step,
+                         .batch_size = c->batch_size, .seed = (uint64_t)c->seed, .batch = batch,
                          .threads = c->threads, .cache_bytes = c->cache_bytes};
     return dt_config_transform(c->augment, &r->model->preprocess, &o.transform, error) &&
            (r->feed = dt_feed_open(&o, error)) != NULL;
@@ -206,17 +207,28 @@ static bool open_log(run *r, bool resumed, bool quiet, dt_error *error)
     return (r->log = dt_log_open(&o, error)) != NULL;
 }
 
+/* The first writing of a run, which replaces what an earlier one left in the folder. */
+static bool begin(run *r, bool restart, dt_error *error)
+{
+    static const char *const left[] = {"best.safetensors", "interpolated.safetensors", "evaluation.json"};
+    char path[DT_RUN_PATH];
+    if (!dt_run_start(&r->folder, r->config.json, r->model->tokenizer, restart, error))
+        return false;
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++)
+        unlink(in_run(r, left[i], path));
+    return true;
+}
+
 static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
 {
-    uint64_t step;
+    uint64_t step = 0;
     char path[DT_RUN_PATH];
     if ((!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_model(r, error) ||
         !open_data(r, error) || !match_classes(r, error) || !split(r, error) || !make_head(r, error))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
-    return open_tuner(r, resumes, error) && open_feed(r, error) && dt_run_claim(&r->folder, error) &&
-           (resumes || dt_run_start(&r->folder, r->config.json, r->model->tokenizer, restart, error)) &&
-           open_log(r, resumes, quiet, error);
+    return open_feed(r, step, error) && open_tuner(r, resumes, error) && dt_run_claim(&r->folder, error) &&
+           (resumes || begin(r, restart, error)) && open_log(r, resumes, quiet, error);
 }
 
 static void close_run(run *r)
@@ -332,13 +344,16 @@ static bool train(run *r, bool *stopped, dt_error *error)
 
 /* ---- What came of it ---- */
 
-/* The weights of the best epoch; without validation those of the last. */
+/* The weights of the best epoch; without validation those of the last. A run that has been here before has no
+ * best.safetensors any more: its model.safetensors is it. */
 static bool settle_weights(run *r, dt_error *error)
 {
     char best[DT_RUN_PATH], path[DT_RUN_PATH];
-    if (validated(r) && dt_file_exists(in_run(r, "best.safetensors", best)) && !dt_model_read(r->model, best, error))
+    in_run(r, "model.safetensors", path);
+    const char *from = dt_file_exists(in_run(r, "best.safetensors", best)) ? best : path;
+    if (validated(r) && dt_file_exists(from) && !dt_model_read(r->model, from, error))
         return false;
-    return dt_model_save(r->model, in_run(r, "model.safetensors", path), error);
+    return dt_model_save(r->model, path, error);
 }
 
 static bool note(const run *r, json_t *found, dt_error *error)
@@ -440,15 +455,17 @@ static bool interpolate(run *r, dt_error *error)
     }
     dt_interpolate(r->model, &r->start, &end, 1);
     dt_snapshot_free(&end);
-    return note(r, json_pack("{s:[{s:s, s:s, s:s, s:o}]}", "curves", "name", "Weight interpolation", "x",
-                             "share of the way from zero-shot to fine-tuned weights", "y", "accuracy", "series", series),
-                error) && good;
+    json_t *found = json_pack("{s:[{s:s, s:s, s:s, s:o}]}", "curves", "name", "Weight interpolation", "x",
+                              "share of the way from zero-shot to fine-tuned weights", "y", "accuracy", "series", series);
+    if (good)
+        return note(r, found, error);
+    json_decref(found);
+    return false;
 }
 
 static bool finish(run *r, dt_error *error)
 {
     char path[DT_RUN_PATH];
-    unlink(in_run(r, "evaluation.json", path)); /* figures of an earlier training in this folder */
     bool measures = r->test_count || validated(r);
     if (!settle_weights(r, error) || !test_all(r, error) ||
         (r->config.interpolate && measures && !interpolate(r, error)) || !dt_report_write(r->folder.path, error))
@@ -457,12 +474,25 @@ static bool finish(run *r, dt_error *error)
     return true;
 }
 
+static void say_left_out(run *r, const dt_examples *examples)
+{
+    size_t count = examples ? dt_examples_left_out(examples) : 0;
+    if (count)
+        dt_log_say(r->log, "%zu samples of %s have no class and are left out", count, dt_examples_path(examples));
+}
+
 static int finetune(run *r, bool restart, bool quiet)
 {
     dt_error error;
     bool stopped = false;
     char path[DT_RUN_PATH];
     bool good = prepare(r, restart, quiet, &error);
+    if (good) {
+        say_left_out(r, r->train);
+        say_left_out(r, r->validation);
+        for (size_t i = 0; i < r->test_count; i++)
+            say_left_out(r, r->tests[i]);
+    }
     if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
                    (long long)r->state.total_steps);
@@ -512,13 +542,6 @@ static json_t *text_or_null(const char *text)
     return text ? json_string(text) : NULL;
 }
 
-static json_t *layers_of(const char *text)
-{
-    char *end;
-    long number = text ? strtol(text, &end, 10) : 0;
-    return text && *text && !*end ? json_integer(number) : text_or_null(text);
-}
-
 static json_t *list_of(const dt_strings *strings)
 {
     json_t *list = strings->count ? json_array() : NULL;
@@ -531,7 +554,7 @@ static bool gather(overrides *o, const words *w, dt_error *error)
 {
     bool good = override(o, "weights", text_or_null(w->weights), error) &&
                 override(o, "tower", text_or_null(w->tower), error) && override(o, "head", text_or_null(w->head), error) &&
-                override(o, "layers", layers_of(w->layers), error) &&
+                override(o, "layers", text_or_null(w->layers), error) &&
                 override(o, "epochs", w->epochs ? json_integer(w->epochs) : NULL, error) &&
                 override(o, "data.train", text_or_null(w->train), error) &&
                 override(o, "data.validation", text_or_null(w->validation), error) &&

@@ -20,19 +20,23 @@ static const char defaults[] =
     "\"interpolate\": null"
     "}";
 
-/* "all", "head" or a number of blocks. */
+/* "all", "head" or a number of blocks; from the command line that comes as a text, which becomes a number in the configuration. */
 static bool read_layers(dt_finetune_config *c, const json_t *value, const char *file, dt_error *error)
 {
     const char *word = json_string_value(value);
-    json_int_t number = json_integer_value(value);
-    if (json_is_integer(value) && number >= 0 && number <= 1 << 20)
-        c->layers = (int)number;
-    else if (word && !strcmp(word, "head"))
+    char *end = NULL;
+    json_int_t number = word ? strtol(word, &end, 10) : json_integer_value(value);
+    bool digits = word && *word && !*end;
+    if (word && !strcmp(word, "head")) {
         c->layers = 0;
-    else if (word && !strcmp(word, "all"))
+    } else if (word && !strcmp(word, "all")) {
         c->layers = -1;
-    else
+    } else if ((digits || json_is_integer(value)) && number >= 0 && number <= 1 << 20) {
+        c->layers = (int)number;
+        return !digits || json_object_set_new(c->json, "layers", json_integer(number)) == 0 || dt_fail(error, "out of memory");
+    } else {
         return dt_fail(error, "%s: layers: expected \"all\", \"head\" or a number of blocks", file);
+    }
     return true;
 }
 

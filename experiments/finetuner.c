@@ -24,11 +24,11 @@ struct dt_finetuner {
 static void set_rates(dt_finetuner *t)
 {
     const dt_clip_config *c = &t->model->config;
-    dt_tower tower = t->model->head.tower;
-    int blocks = dt_tower_blocks(c, tower), layers = t->options.layers;
+    const dt_head_config *head = &t->model->head;
+    int blocks = dt_tower_blocks(c, head->tower), layers = t->options.layers;
     int first = layers < 0 ? 0 : layers == 0 ? blocks + 2 : layers >= blocks ? 1 : blocks - layers + 1;
     for (int i = 0; i < dt_params_count(t->model->params); i++) {
-        int depth = dt_param_depth(c, tower, dt_params_info(t->model->params, i)->name);
+        int depth = dt_param_depth(c, head, dt_params_info(t->model->params, i)->name);
         bool trained = depth >= 0 && depth >= first;
         dt_params_set_rate(t->model->params, i, trained ? (float)pow(t->options.layer_decay, blocks + 2 - depth) : 0);
     }
@@ -113,6 +113,8 @@ static double draw_share(double alpha, uint64_t seed, uint64_t step)
     for (uint64_t i = 0;; i += 2) {
         double x = log(1 - dt_uniform(seed, step, i)) / alpha, y = log(1 - dt_uniform(seed, step, i + 1)) / alpha;
         double most = x > y ? x : y, sum = most + log1p(exp((x > y ? y : x) - most)); /* log(u^(1/a) + v^(1/a)) */
+        if (isinf(most))
+            return 0; /* alpha is as good as zero: nothing is mixed */
         if (sum <= 0)
             return exp((x < y ? x : y) - sum);
     }

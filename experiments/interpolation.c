@@ -23,8 +23,9 @@ void dt_snapshot_free(dt_snapshot *s)
 
 static void between(float *to, const float *a, const float *b, size_t count, double share)
 {
+    const float *end = share == 0 ? a : share == 1 ? b : NULL; /* a sum with zero would change the sign of -0 */
     for (size_t i = 0; i < count; i++)
-        to[i] = (float)((1 - share) * (double)a[i] + share * (double)b[i]);
+        to[i] = end ? end[i] : (float)((1 - share) * (double)a[i] + share * (double)b[i]);
 }
 
 void dt_interpolate(dt_model *model, const dt_snapshot *a, const dt_snapshot *b, double share)

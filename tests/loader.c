@@ -290,6 +290,111 @@ static void stops(dt_loader_options o, uint64_t good_batches, const char *messag
     }
 }
 
+/* Pairs of a choice only, each once an epoch, the same for any number of threads and any start. */
+static void choice(void)
+{
+    enum { N = 9, ROWS = 11 };
+    static const uint64_t rows[ROWS] = {20, 3, 4, 22, 9, 10, 11, 0, 17, 5, 6};
+    uint64_t want[N], got[N];
+    dt_loader_options o = training();
+    o.rows = rows, o.row_count = ROWS, o.drop_last = false, o.epochs = 3, o.transform.full_decode = true;
+    ok(digests(&o, N, want) == N && digests(&o, N + 1, got) == N, "a choice of eleven pairs: three batches an epoch %s", error.message);
+    o.threads = 3, o.cache_bytes = 1 << 30;
+    ok(digests(&o, N, got) == N && same(got, want, N), "the same with threads and a cache");
+    o.epoch = 1, o.batch = 1;
+    ok(digests(&o, N, got) == N - 4 && same(got, want + 4, N - 4), "and from the middle");
+
+    o.epoch = o.batch = 0, o.shuffle = false, o.epochs = 1;
+    dt_loader *loader = dt_loader_open(&o, &error);
+    dt_batch b;
+    size_t at = 0;
+    bool ordered = true;
+    while (loader && dt_loader_next(loader, &b, &error) && b.count)
+        for (int i = 0; i < b.count; i++, at++)
+            ordered = ordered && b.indices[i] == rows[at] && b.labels[i] == (int32_t)rows[at] % 2;
+    ok(ordered && at == ROWS, "without shuffling in the order of the choice");
+    dt_loader_close(loader);
+
+    o.shuffle = true, o.epochs = 2;
+    loader = dt_loader_open(&o, &error);
+    int seen[PAIRS] = {0}, times = 0;
+    while (loader && dt_loader_next(loader, &b, &error) && b.count)
+        for (int i = 0; i < b.count; i++)
+            seen[b.indices[i]]++;
+    for (int i = 0; i < ROWS; i++)
+        times += seen[rows[i]] == 2;
+    for (int i = 0; i < PAIRS; i++)
+        times -= seen[i] > 0;
+    ok(times == 0 && seen[20] == 2, "with it each of them once an epoch and no other");
+    dt_loader_close(loader);
+
+    /* weights 1 and 3, whatever the places of their pairs */
+    static const uint64_t heavy[] = {21, 2};
+    o.rows = heavy, o.row_count = 2, o.batch_size = 2, o.weighted = true, o.epochs = 1000;
+    o.transform = dt_transform_default(DT_TRANSFORM_EVAL, 1);
+    loader = dt_loader_open(&o, &error);
+    int heavier = 0, draws = 0;
+    while (loader && dt_loader_next(loader, &b, &error) && b.count)
+        for (int i = 0; i < b.count; i++, draws++)
+            heavier += b.indices[i] == 2;
+    ok(draws == 2000 && abs(heavier - 1500) < 4 * sqrt(2000 * 3 / 16.), "weights of a choice are its own pairs' (%d of %d)", heavier,
+       draws);
+    dt_loader_close(loader);
+}
+
+static bool write_jpeg(const char *name, const dt_pair *pair)
+{
+    FILE *file = fopen(name, "wb");
+    bool good = file && fwrite(pair->jpeg, 1, pair->jpeg_size, file) == pair->jpeg_size;
+    return file && !fclose(file) && good;
+}
+
+/* Pictures that lie in files of their own. */
+static void files(void)
+{
+    enum { FILES = 6 };
+    static const int32_t labels[FILES] = {3, 1, -1, 2, 0, 1};
+    static const uint64_t some[] = {5, 1, 2};
+    char names[FILES][700];
+    const char *paths[FILES];
+    snprintf(path, sizeof path, "%s", scratch());
+    for (int i = 0; i < FILES; i++) {
+        dt_pair pair;
+        snprintf(names[i], sizeof names[i], "%.500s/%d.jpg", path, i);
+        paths[i] = names[i];
+        if (!dt_pairs_get(pairs, (uint64_t)i + 5, &pair, &error) || !write_jpeg(paths[i], &pair))
+            printf("Bail out! cannot write %s\n", paths[i]), exit(1);
+    }
+    const dt_image_files list = {paths, labels, FILES};
+    dt_loader_options o = {.files = &list, .batch_size = BATCH, .epochs = 1, .threads = 2};
+    o.transform = dt_transform_default(DT_TRANSFORM_EVAL, SIZE);
+    dt_loader_options of_pairs = training();
+    of_pairs.shuffle = false, of_pairs.transform = o.transform;
+    of_pairs.rows = (const uint64_t[]){5, 6, 7, 8}, of_pairs.row_count = 4;
+    dt_loader *loader = dt_loader_open(&o, &error), *other = dt_loader_open(&of_pairs, &error);
+    dt_batch b, c;
+    if (ok(loader && other && dt_loader_next(loader, &b, &error) && dt_loader_next(other, &c, &error), "files %s", error.message)) {
+        near("pictures of files are those of a store", b.images, c.images, BATCH * SIZE * SIZE * 3, 0);
+        ok(!memcmp(b.labels, labels, sizeof *labels * BATCH) && b.indices[3] == 3 && !b.tokens, "with labels of their own, no tokens");
+        ok(dt_loader_next(loader, &b, &error) && b.count == 2 && b.labels[1] == 1 && dt_loader_next(loader, &b, &error) && !b.count,
+           "to the last");
+    }
+    dt_loader_close(loader);
+    dt_loader_close(other);
+
+    o.rows = some, o.row_count = 3, o.cache_bytes = 1 << 20;
+    loader = dt_loader_open(&o, &error);
+    ok(loader && dt_loader_next(loader, &b, &error) && b.count == 3 && b.labels[0] == 1 && b.labels[2] == -1 && b.indices[0] == 5,
+       "a choice of files %s", error.message);
+    dt_loader_close(loader);
+
+    o.rows = NULL;
+    paths[2] = "tests/loader.c";
+    stops(o, 0, "tests/loader.c: ");
+    paths[2] = "no such file";
+    stops(o, 0, "cannot open no such file: ");
+}
+
 static void refused(dt_loader_options o, const char *message)
 {
     dt_loader *loader = dt_loader_open(&o, &error);
@@ -337,6 +442,12 @@ static void failures(void)
     o.epoch = UINT64_MAX / 2;
     refused(o, "cannot start at epoch 9223372036854775807, batch 0: too large");
     o = training();
+    static const uint64_t beyond[] = {0, 22, 23, 1};
+    o.rows = beyond, o.row_count = 4;
+    refused(o, "there is no pair 23; the data has 23");
+    o.row_count = 2;
+    refused(o, "2 pairs are fewer than one batch of 4");
+    o = training();
     o.transform.size = 0;
     ok(!dt_loader_open(&o, &error), "a bad transform: %s", error.message);
 }
@@ -370,6 +481,8 @@ int main(void)
     epochs();
     evaluation();
     weighted();
+    choice();
+    files();
     failures();
     closing();
     dt_pairs_close(pairs);

@@ -98,7 +98,8 @@ static bool read_line(rows *r, size_t line, const char *text, size_t size, dt_er
 static bool read_jsonl(rows *r, const dt_bytes *bytes, dt_error *error)
 {
     const char *text = (const char *)bytes->data;
-    for (size_t at = 0, line = 1; at < bytes->size; line++) {
+    size_t mark = bytes->size >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0; /* a byte-order mark */
+    for (size_t at = mark, line = 1; at < bytes->size; line++) {
         const char *end = memchr(text + at, '\n', bytes->size - at);
         size_t length = end ? (size_t)(end - text) - at : bytes->size - at, blank = 0;
         while (blank < length && (text[at + blank] == ' ' || text[at + blank] == '\t' || text[at + blank] == '\r'))

@@ -17,55 +17,6 @@ struct dt_predictor {
     dt_guess *best; /* [top] */
 };
 
-/* ---- A head from class prompts ---- */
-
-static json_t *describe_head(const dt_classes *classes)
-{
-    json_t *names = json_array();
-    for (size_t c = 0; names && c < classes->count; c++)
-        if (json_array_append_new(names, json_string(classes->names[c])) != 0) {
-            json_decref(names);
-            names = NULL;
-        }
-    return names ? json_pack("{s:s, s:s, s:o}", "tower", "image", "input", "embedding", "classes", names) : NULL;
-}
-
-static bool embed_prompts(dt_model *model, const dt_classes *classes, const char *const *templates,
-                          size_t template_count, const dt_backend *backend, int batch, dt_progress progress,
-                          dt_error *error)
-{
-    float *weight = dt_params_value(model->params, dt_params_find(model->params, "head.weight"));
-    float scale = expf(*dt_params_value(model->params, dt_params_find(model->params, "logit_scale")));
-    size_t count = classes->count * (size_t)model->config.embed_dim;
-    dt_encoder *encoder = dt_text_encoder_new(model, backend, batch, error);
-    bool good = encoder &&
-                dt_classes_embed(classes, templates, template_count, model, encoder, weight, progress, error);
-    for (size_t i = 0; good && i < count; i++)
-        weight[i] *= scale;
-    dt_encoder_free(encoder);
-    return good;
-}
-
-bool dt_model_head_from_classes(dt_model **model, const dt_classes *classes, const char *const *templates,
-                                size_t template_count, const dt_backend *backend, int batch, dt_progress progress,
-                                dt_error *error)
-{
-    bool good = (*model)->config.has_text || dt_fail(error, "the model has no text tower to read class names with");
-    good = good && ((*model)->tokenizer ||
-                    dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights"));
-    good = good && (classes->count > 1 || dt_fail(error, "%s: one class; expected at least two", classes->origin));
-    json_t *head = good ? describe_head(classes) : NULL;
-    if (good) {
-        *model = dt_model_with_head(*model, head, error);
-        good = *model && embed_prompts(*model, classes, templates, template_count, backend, batch, progress, error);
-    }
-    if (!good) {
-        dt_model_free(*model);
-        *model = NULL;
-    }
-    return good;
-}
-
 /* ---- Naming ---- */
 
 static size_t image_floats(const dt_predictor *p)

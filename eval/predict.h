@@ -16,13 +16,6 @@
 #include "eval/dataset.h"
 #include "eval/model.h"
 
-/* Gives the model a head that names images as it does zero-shot: the classes' embeddings (dt_classes_embed, `batch`
- * texts at a time) times exp(logit_scale). What head it had is gone. *model is replaced, and freed and NULL after a
- * failure. */
-bool dt_model_head_from_classes(dt_model **model, const dt_classes *classes, const char *const *templates,
-                                size_t template_count, const dt_backend *backend, int batch, dt_progress progress,
-                                dt_error *error);
-
 typedef struct dt_guess {
     int32_t class;      /* of the model's head */
     double probability; /* softmax of the head's scores */

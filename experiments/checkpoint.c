@@ -106,11 +106,14 @@ static bool read_number(const dt_safetensors *file, const char *key, double *val
 
 static bool restore(dt_safetensors *file, dt_model *model, dt_optimizer *optimizer, dt_run_state *state, dt_error *error)
 {
-    double step, total, settled, best_step;
+    double step, total, settled, best_step = 0;
     if (!read_number(file, "duet.step", &step, error) || !read_number(file, "duet.total_steps", &total, error) ||
         !read_number(file, "duet.settled", &settled, error) ||
-        !read_number(file, "duet.seconds", &state->seconds, error) || !read_number(file, "duet.best", &state->best, error) ||
-        !read_number(file, "duet.best_step", &best_step, error) || !dt_model_fill(model, file, error))
+        !read_number(file, "duet.seconds", &state->seconds, error) || !dt_model_fill(model, file, error))
+        return false;
+    bool keeps_best = dt_safetensors_meta(file, "duet.best") != NULL; /* checkpoints of older runs do not */
+    if (keeps_best && (!read_number(file, "duet.best", &state->best, error) ||
+                       !read_number(file, "duet.best_step", &best_step, error)))
         return false;
     for (int i = 0; i < dt_optimizer_slots(optimizer); i++) {
         char name[64];

@@ -8,6 +8,7 @@
 #include "data/file.h"
 #include "data/pairs.h"
 #include "eval/lines.h"
+#include "eval/head.h"
 #include "eval/predict.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
@@ -416,7 +417,7 @@ static bool open_model(work *w, dt_error *error)
         return false;
     if (!(w->model = dt_model_load(s->weights, error)) || !check_model(w, error))
         return false;
-    if (w->classes && !dt_model_head_from_classes(&w->model, w->classes, templates, count, dt_cpu(), s->batch,
+    if (w->classes && !dt_model_head_from_classes(&w->model, DT_TOWER_IMAGE, w->classes, templates, count, dt_cpu(), s->batch,
                                                   w->progress, error))
         return dt_fail_prefix(error, "%s", s->weights);
     for (size_t c = 0; c < (size_t)w->model->head.classes; c++)

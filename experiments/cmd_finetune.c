@@ -4,36 +4,28 @@
 
 #include "data/clock.h"
 #include "data/file.h"
-#include "eval/classes.h"
-#include "eval/findings.h"
-#include "eval/folds.h"
+#include "eval/head.h"
 #include "eval/model_file.h"
-#include "eval/report/report.h"
 #include "experiments/checkpoint.h"
 #include "experiments/feed.h"
-#include "experiments/finetune_config.h"
+#include "experiments/finetune_results.h"
 #include "experiments/finetuner.h"
-#include "experiments/interpolation.h"
-#include "experiments/judge.h"
-#include "experiments/log.h"
 #include "experiments/options.h"
 #include "experiments/run_folder.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { TESTS_MAX = 16, TEMPLATES_MAX = 256, BATCH = 128 };
+enum { TEMPLATES_MAX = 256, BATCH = 128 };
 
 typedef struct run {
     dt_run_folder folder;
     dt_finetune_config config;
     dt_model *model;
-    dt_examples *train, *validation, *tests[TESTS_MAX];
-    size_t test_count;
-    size_t *rows, row_count;       /* of the training data: to train on */
-    size_t *held, held_count;      /* and held out, where there is no validation data of its own */
+    dt_finetune_data data;
     dt_snapshot start;             /* the model before training, for interpolation */
     dt_finetuner *tuner;
     dt_feed *feed;
@@ -62,117 +54,27 @@ static bool open_model(run *r, dt_error *error)
     return (r->model = dt_model_new(c->model, tokenizer, (uint64_t)c->seed, error)) != NULL;
 }
 
-static bool add_test(run *r, const json_t *path, dt_error *error)
-{
-    if (r->test_count == TESTS_MAX || !json_is_string(path))
-        return dt_fail(error, "data.test: expected at most %d paths", TESTS_MAX);
-    r->tests[r->test_count] = dt_examples_open(json_string_value(path), r->config.tower, error);
-    return r->tests[r->test_count++] != NULL;
-}
-
-static bool open_data(run *r, dt_error *error)
-{
-    const dt_finetune_config *c = &r->config;
-    bool good = (r->train = dt_examples_open(c->train, c->tower, error)) &&
-                (!c->validation || (r->validation = dt_examples_open(c->validation, c->tower, error)));
-    if (good && json_is_string(c->test))
-        good = add_test(r, c->test, error);
-    for (size_t i = 0; good && i < json_array_size(c->test); i++)
-        good = add_test(r, json_array_get(c->test, i), error);
-    return good;
-}
-
-/* The other data's classes, by the names of the training data. */
-static bool match_classes(run *r, dt_error *error)
-{
-    size_t classes = dt_examples_class_count(r->train);
-    if (classes < 2)
-        return dt_fail(error, "%s has %zu classes; expected at least two", r->config.train, classes);
-    const char **names = malloc(classes * sizeof *names);
-    bool good = names || dt_fail(error, "no memory for %zu classes", classes);
-    for (size_t c = 0; good && c < classes; c++)
-        names[c] = dt_examples_class_name(r->train, c);
-    good = good && (!r->validation || dt_examples_classes(r->validation, names, classes, error));
-    for (size_t i = 0; good && i < r->test_count; i++)
-        good = dt_examples_classes(r->tests[i], names, classes, error);
-    free(names);
-    return good;
-}
-
-static bool split(run *r, dt_error *error)
-{
-    size_t n = dt_examples_count(r->train);
-    uint8_t *held = calloc(n, 1);
-    r->rows = malloc(n * sizeof *r->rows);
-    r->held = malloc(n * sizeof *r->held);
-    bool good = (held && r->rows && r->held) || dt_fail(error, "no memory for %zu samples", n);
-    if (good && !r->validation && r->config.validation_share > 0)
-        good = dt_split(dt_examples_labels(r->train), n, r->config.validation_share, (uint64_t)r->config.seed, held, error) ||
-               dt_fail_prefix(error, "%s: a part for validation", r->config.train);
-    for (size_t i = 0; good && i < n; i++)
-        if (held[i])
-            r->held[r->held_count++] = i;
-        else
-            r->rows[r->row_count++] = i;
-    free(held);
-    return good;
-}
-
-static bool validated(const run *r)
-{
-    return r->validation || r->held_count;
-}
-
-/* {"tower", "input", "classes"} for eval/model.h. */
-static json_t *describe_head(const run *r)
-{
-    json_t *names = json_array();
-    for (size_t c = 0; names && c < dt_examples_class_count(r->train); c++)
-        json_array_append_new(names, json_string(dt_examples_class_name(r->train, c)));
-    return json_pack("{s:s, s:s, s:o}", "tower", r->config.tower == DT_TOWER_TEXT ? "text" : "image", "input",
-                     r->config.on_embedding ? "embedding" : "features", "classes", names);
-}
-
-/* The head's weights become the class embeddings times the inverse temperature: the model classifies as it does zero-shot. */
-static bool start_from_prompts(run *r, dt_error *error)
-{
-    static const char *templates[TEMPLATES_MAX];
-    size_t count = json_array_size(r->config.templates), width = (size_t)r->model->config.embed_dim;
-    size_t classes = (size_t)r->model->head.classes;
-    if (!count || count > TEMPLATES_MAX)
-        return dt_fail(error, "templates: %zu; expected 1 to %d", count, TEMPLATES_MAX);
-    for (size_t t = 0; t < count; t++) {
-        templates[t] = json_string_value(json_array_get(r->config.templates, t));
-        if (!templates[t] || !dt_template_check(templates[t], error))
-            return templates[t] ? false : dt_fail(error, "templates: expected texts");
-    }
-    char **names = malloc(classes * sizeof *names);
-    for (size_t c = 0; names && c < classes; c++)
-        names[c] = (char *)dt_model_class_name(r->model, c);
-    const dt_classes list = {.origin = (char *)r->config.train, .count = classes, .names = names};
-    float *weight = dt_params_value(r->model->params, dt_params_find(r->model->params, "head.weight"));
-    dt_encoder *encoder = names ? dt_text_encoder_new(r->model, dt_cpu(), BATCH, error) : NULL;
-    bool good = names ? encoder && dt_classes_embed(&list, templates, count, r->model, encoder, weight, (dt_progress){0}, error)
-                      : dt_fail(error, "no memory for %zu classes", classes);
-    if (good) {
-        float scale = expf(*dt_params_value(r->model->params, dt_params_find(r->model->params, "logit_scale")));
-        for (size_t i = 0; i < classes * width; i++)
-            weight[i] *= scale;
-    }
-    dt_encoder_free(encoder);
-    free(names);
-    return good;
-}
-
+/* From the class prompts, or from nothing; then what training starts from is kept where it will be compared with. */
 static bool make_head(run *r, dt_error *error)
 {
-    if (r->config.tower == DT_TOWER_TEXT && !r->model->tokenizer)
-        return dt_fail(error, "the text tower needs a tokenizer; the model came without one");
-    if (r->config.zeroshot && !r->model->config.has_text)
-        return dt_fail(error, "head: the model has no text tower to make class embeddings with; expected \"new\"");
-    r->model = dt_model_with_head(r->model, describe_head(r), error);
-    return r->model && (!r->config.zeroshot || start_from_prompts(r, error)) &&
-           (!r->config.interpolate || dt_snapshot_take(&r->start, r->model, error));
+    const dt_finetune_config *c = &r->config;
+    const dt_finetune_data *d = &r->data;
+    const char *templates[TEMPLATES_MAX];
+    size_t count = json_array_size(c->templates);
+    bool good = true;
+    if (count < 1 || count > TEMPLATES_MAX)
+        return dt_fail(error, "templates: %zu; expected 1 to %d", count, TEMPLATES_MAX);
+    for (size_t t = 0; good && t < count; t++) {
+        templates[t] = json_string_value(json_array_get(c->templates, t));
+        good = templates[t] ? dt_template_check(templates[t], error) : dt_fail(error, "templates: expected texts");
+    }
+    const dt_classes classes = {.origin = (char *)c->train, .count = d->class_count, .names = (char **)d->classes};
+    if (good && c->zeroshot)
+        good = dt_model_head_from_classes(&r->model, c->tower, &classes, templates, count, dt_cpu(), BATCH, (dt_progress){0},
+                                          error);
+    else if (good)
+        good = dt_model_head_new(&r->model, c->tower, c->on_embedding, d->classes, d->class_count, error);
+    return good && (!c->interpolate || dt_snapshot_take(&r->start, r->model, error));
 }
 
 static bool open_tuner(run *r, bool resumes, dt_error *error)
@@ -182,7 +84,7 @@ static bool open_tuner(run *r, bool resumes, dt_error *error)
                               .smoothing = c->smoothing, .mixup = c->mixup, .optimizer = c->optimizer,
                               .seed = (uint64_t)c->seed};
     r->state = (dt_run_state){.settled = true, .best = NAN,
-                              .total_steps = (int64_t)(r->row_count / (size_t)c->batch_size) * c->epochs};
+                              .total_steps = (int64_t)(r->data.row_count / (size_t)c->batch_size) * c->epochs};
     r->tuner = dt_finetuner_new(r->model, dt_cpu(), &o, error);
     return r->tuner && (!resumes || dt_checkpoint_restore(r->folder.path, r->model, dt_finetuner_optimizer(r->tuner),
                                                           &r->state, error));
@@ -192,7 +94,7 @@ static bool open_tuner(run *r, bool resumes, dt_error *error)
 static bool open_feed(run *r, uint64_t batch, dt_error *error)
 {
     const dt_finetune_config *c = &r->config;
-    dt_feed_options o = {.examples = r->train, .rows = r->rows, .row_count = r->row_count, .model = r->model,
+    dt_feed_options o = {.examples = r->data.train, .rows = r->data.rows, .row_count = r->data.row_count, .model = r->model,
                          .batch_size = c->batch_size, .seed = (uint64_t)c->seed, .batch = batch,
                          .threads = c->threads, .cache_bytes = c->cache_bytes};
     return dt_config_transform(c->augment, &r->model->preprocess, &o.transform, error) &&
@@ -219,12 +121,30 @@ static bool begin(run *r, bool restart, dt_error *error)
     return true;
 }
 
+/* The run's folder must not be the one whose weights it starts from: these would be written over. */
+static bool check_folder(const run *r, dt_error *error)
+{
+    struct stat own, other;
+    char folder[DT_RUN_PATH];
+    if (!r->config.weights || stat(r->folder.path, &own) || stat(r->config.weights, &other))
+        return true;
+    if (!S_ISDIR(other.st_mode)) {
+        const char *slash = strrchr(r->config.weights, '/');
+        snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - r->config.weights) : 1,
+                 slash ? r->config.weights : ".");
+        if (stat(*folder ? folder : "/", &other))
+            return true;
+    }
+    return own.st_dev != other.st_dev || own.st_ino != other.st_ino ||
+           dt_fail(error, "%s is where the weights come from; choose another --out", r->folder.path);
+}
+
 static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step = 0;
     char path[DT_RUN_PATH];
-    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_model(r, error) ||
-        !open_data(r, error) || !match_classes(r, error) || !split(r, error) || !make_head(r, error))
+    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_model(r, error) ||
+        !dt_finetune_data_open(&r->data, &r->config, error) || !make_head(r, error))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     return open_feed(r, step, error) && open_tuner(r, resumes, error) && dt_run_claim(&r->folder, error) &&
@@ -236,16 +156,11 @@ static void close_run(run *r)
     dt_feed_close(r->feed);
     dt_finetuner_free(r->tuner);
     dt_snapshot_free(&r->start);
-    dt_examples_free(r->train);
-    dt_examples_free(r->validation);
-    for (size_t i = 0; i < r->test_count; i++)
-        dt_examples_free(r->tests[i]);
+    dt_finetune_data_close(&r->data);
     dt_model_free(r->model);
     dt_log_close(r->log);
     dt_finetune_config_free(&r->config);
     dt_run_close(&r->folder);
-    free(r->rows);
-    free(r->held);
 }
 
 /* ---- Training ---- */
@@ -266,19 +181,13 @@ static bool log_step(run *r, const dt_finetune_result *result, double rate, dt_e
     return dt_log_add(r->log, &line, error);
 }
 
-static bool judge_validation(run *r, dt_verdict *verdict, dt_error *error)
-{
-    return r->validation ? dt_judge(r->model, r->validation, NULL, 0, verdict, error)
-                         : dt_judge(r->model, r->train, r->held, r->held_count, verdict, error);
-}
-
 /* At the end of an epoch: the best so far is kept in best.safetensors, which a repetition after a kill writes the same again.
  * *enough: nothing has become better for `patience` epochs. */
 static bool validate(run *r, uint64_t per_epoch, bool *enough, dt_error *error)
 {
     char path[DT_RUN_PATH];
     dt_verdict verdict;
-    if (!judge_validation(r, &verdict, error))
+    if (!dt_finetune_validate(&r->data, r->model, &verdict, error))
         return false;
     const dt_log_value values[] = {{"accuracy", verdict.accuracy}, {"loss", verdict.loss}};
     if (!dt_log_event(r->log, (int64_t)r->state.step, "validation", values, 2, error))
@@ -328,7 +237,7 @@ static bool train(run *r, bool *stopped, dt_error *error)
         if (!one_step(r, error))
             return false;
         bool epoch = r->state.step % per_epoch == 0;
-        if (epoch && validated(r) && !validate(r, per_epoch, &enough, error))
+        if (epoch && dt_finetune_validated(&r->data) && !validate(r, per_epoch, &enough, error))
             return false;
         if (enough)
             r->state.total_steps = (int64_t)r->state.step;
@@ -342,136 +251,12 @@ static bool train(run *r, bool *stopped, dt_error *error)
     return true;
 }
 
-/* ---- What came of it ---- */
-
-/* The weights of the best epoch; without validation those of the last. A run that has been here before has no
- * best.safetensors any more: its model.safetensors is it. */
-static bool settle_weights(run *r, dt_error *error)
-{
-    char best[DT_RUN_PATH], path[DT_RUN_PATH];
-    in_run(r, "model.safetensors", path);
-    const char *from = dt_file_exists(in_run(r, "best.safetensors", best)) ? best : path;
-    if (validated(r) && dt_file_exists(from) && !dt_model_read(r->model, from, error))
-        return false;
-    return dt_model_save(r->model, path, error);
-}
-
-static bool note(const run *r, json_t *found, dt_error *error)
-{
-    char path[DT_RUN_PATH];
-    bool good = found && dt_findings_merge(in_run(r, "evaluation.json", path), found, error);
-    json_decref(found);
-    return good;
-}
-
-static void say_figures(run *r, const json_t *found)
-{
-    size_t i;
-    const json_t *figure;
-    json_array_foreach(json_object_get(found, "figures"), i, figure)
-    {
-        double value = json_number_value(json_object_get(figure, "value"));
-        const json_t *low = json_object_get(figure, "low"), *high = json_object_get(figure, "high");
-        char interval[64] = "";
-        if (low && high)
-            snprintf(interval, sizeof interval, " (%.2f to %.2f)", 100 * json_number_value(low), 100 * json_number_value(high));
-        dt_log_say(r->log, "  %-48s %6.2f %%%s of %lld", json_string_value(json_object_get(figure, "name")), 100 * value,
-                   interval, (long long)json_integer_value(json_object_get(figure, "n")));
-    }
-}
-
-static bool test_all(run *r, dt_error *error)
-{
-    bool good = true;
-    for (size_t i = 0; good && i < r->test_count; i++) {
-        char name[256];
-        dt_dataset_stem(dt_examples_path(r->tests[i]), name, sizeof name);
-        json_t *found = dt_judge_fully(r->model, r->tests[i], name, (uint64_t)r->config.seed, error);
-        if (found)
-            say_figures(r, found);
-        good = found && note(r, found, error);
-    }
-    return good;
-}
-
-static json_t *curve(const char *path, size_t n)
-{
-    char name[256];
-    return json_pack("{s:s, s:I, s:[]}", "name", path ? dt_dataset_stem(path, name, sizeof name) : "validation", "n",
-                     (json_int_t)n, "points");
-}
-
-static void add_point(json_t *series, double share, double accuracy)
-{
-    json_array_append_new(json_object_get(series, "points"), json_pack("[f, f]", share, accuracy));
-}
-
-/* One point of every curve; the model holds the weights in question. */
-static bool judge_point(run *r, double share, json_t *series, double *on_validation, dt_error *error)
-{
-    dt_verdict verdict;
-    bool good = true;
-    for (size_t i = 0; good && i < r->test_count; i++) {
-        good = dt_judge(r->model, r->tests[i], NULL, 0, &verdict, error);
-        if (good)
-            add_point(json_array_get(series, i), share, verdict.accuracy);
-    }
-    if (good && validated(r) && (good = judge_validation(r, &verdict, error))) {
-        add_point(json_array_get(series, r->test_count), share, verdict.accuracy);
-        *on_validation = verdict.accuracy;
-    }
-    return good;
-}
-
-/* WiSE-FT: accuracy along the line from the zero-shot weights to the fine-tuned ones; what is best on validation is kept beside
- * the model. */
-static bool interpolate(run *r, dt_error *error)
-{
-    char path[DT_RUN_PATH];
-    dt_snapshot end = {0};
-    json_t *series = json_array();
-    double best = -1, chosen = 1;
-    bool good = dt_snapshot_take(&end, r->model, error);
-    for (size_t i = 0; i < r->test_count; i++)
-        json_array_append_new(series, curve(dt_examples_path(r->tests[i]), dt_examples_count(r->tests[i])));
-    if (validated(r))
-        json_array_append_new(series, curve(r->config.validation,
-                                            r->validation ? dt_examples_count(r->validation) : r->held_count));
-    int points = r->config.interpolate + 1;
-    for (int i = 0; good && i <= points; i++) {
-        double share = (double)i / points, accuracy = -1;
-        dt_interpolate(r->model, &r->start, &end, share);
-        good = judge_point(r, share, series, &accuracy, error);
-        if (good && accuracy > best) {
-            best = accuracy;
-            chosen = share;
-        }
-    }
-    if (good && validated(r)) {
-        dt_interpolate(r->model, &r->start, &end, chosen);
-        dt_log_say(r->log, "interpolation: %.0f %% of the way is best on validation (%.2f %%); interpolated.safetensors",
-                   100 * chosen, 100 * best);
-        good = dt_model_save(r->model, in_run(r, "interpolated.safetensors", path), error);
-    }
-    dt_interpolate(r->model, &r->start, &end, 1);
-    dt_snapshot_free(&end);
-    json_t *found = json_pack("{s:[{s:s, s:s, s:s, s:o}]}", "curves", "name", "Weight interpolation", "x",
-                              "share of the way from zero-shot to fine-tuned weights", "y", "accuracy", "series", series);
-    if (good)
-        return note(r, found, error);
-    json_decref(found);
-    return false;
-}
-
 static bool finish(run *r, dt_error *error)
 {
-    char path[DT_RUN_PATH];
-    bool measures = r->test_count || validated(r);
-    if (!settle_weights(r, error) || !test_all(r, error) ||
-        (r->config.interpolate && measures && !interpolate(r, error)) || !dt_report_write(r->folder.path, error))
-        return false;
-    unlink(in_run(r, "best.safetensors", path)); /* it is model.safetensors now */
-    return true;
+    const dt_finetune_end end = {.folder = r->folder.path, .model = r->model, .data = &r->data,
+                                 .start = r->config.interpolate ? &r->start : NULL, .interpolate = r->config.interpolate,
+                                 .seed = (uint64_t)r->config.seed, .log = r->log};
+    return dt_finetune_finish(&end, error);
 }
 
 static void say_left_out(run *r, const dt_examples *examples)
@@ -488,10 +273,10 @@ static int finetune(run *r, bool restart, bool quiet)
     char path[DT_RUN_PATH];
     bool good = prepare(r, restart, quiet, &error);
     if (good) {
-        say_left_out(r, r->train);
-        say_left_out(r, r->validation);
-        for (size_t i = 0; i < r->test_count; i++)
-            say_left_out(r, r->tests[i]);
+        say_left_out(r, r->data.train);
+        say_left_out(r, r->data.validation);
+        for (size_t i = 0; i < r->data.test_count; i++)
+            say_left_out(r, r->data.tests[i]);
     }
     if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,

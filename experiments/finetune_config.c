@@ -6,7 +6,7 @@
 static const char defaults[] =
     "{"
     "\"name\": null, \"description\": null, \"weights\": null, \"model\": null, \"tokenizer\": null,"
-    "\"tower\": \"image\", \"head\": null, \"head_input\": \"features\", \"templates\": [\"a photo of a {}.\"],"
+    "\"tower\": \"image\", \"head\": null, \"head_input\": null, \"templates\": [\"a photo of a {}.\"],"
     "\"layers\": \"all\", \"layer_decay\": 1, \"label_smoothing\": 0, \"mixup\": 0,"
     "\"data\": {\"train\": null, \"validation\": null, \"validation_share\": 0.1, \"test\": null, \"threads\": 1,"
     "  \"cache_mb\": 256},"
@@ -59,7 +59,8 @@ static bool read_data(dt_finetune_config *c, const json_t *data, const char *fil
 }
 
 /* What hangs together. */
-static bool settle(dt_finetune_config *c, const char *file, const char *head, int interpolate, dt_error *error)
+static bool settle(dt_finetune_config *c, const char *file, const char *head, const char *input, int interpolate,
+                   dt_error *error)
 {
     bool fresh = c->model && !json_is_null(c->model);
     if (!c->weights == !fresh)
@@ -70,6 +71,11 @@ static bool settle(dt_finetune_config *c, const char *file, const char *head, in
     if (!c->zeroshot && interpolate > 0)
         return dt_fail(error, "%s: interpolate: there is nothing to interpolate with unless head is \"zeroshot\"", file);
     c->interpolate = !c->zeroshot ? 0 : interpolate < 0 ? 9 : interpolate;
+    if (c->zeroshot && input && !c->on_embedding)
+        return dt_fail(error, "%s: head_input: a head from class prompts sees the embedding; expected \"embedding\" or null", file);
+    if (c->patience && !c->validation && c->validation_share <= 0)
+        return dt_fail(error, "%s: patience: there is no validation to be patient about; set data.validation or "
+                              "data.validation_share, or patience 0", file);
     c->on_embedding |= c->zeroshot;
     return c->tower == DT_TOWER_IMAGE || c->mixup <= 0 ||
            dt_fail(error, "%s: mixup: texts cannot be mixed; expected 0", file);
@@ -88,7 +94,7 @@ static bool read(dt_finetune_config *c, const char *file, dt_error *error)
         {"tokenizer", DT_JSON_STRING, &c->tokenizer, .required = false},
         {"tower", DT_JSON_STRING, &tower, .required = true, .choices = "image|text"},
         {"head", DT_JSON_STRING, &head, .choices = "zeroshot|new"},
-        {"head_input", DT_JSON_STRING, &input, .required = true, .choices = "features|embedding"},
+        {"head_input", DT_JSON_STRING, &input, .choices = "features|embedding"},
         {"templates", DT_JSON_ARRAY, &c->templates, .required = true},
         {"layers", DT_JSON_ANY, &layers, .required = true},
         {"layer_decay", DT_JSON_DOUBLE, &c->layer_decay, .least = 0.01, .most = 1},
@@ -113,8 +119,8 @@ static bool read(dt_finetune_config *c, const char *file, dt_error *error)
         !dt_config_checkpoint(checkpoint, file, &c->checkpoint_every, &c->keep_checkpoints, error))
         return false;
     c->tower = strcmp(tower, "text") ? DT_TOWER_IMAGE : DT_TOWER_TEXT;
-    c->on_embedding = !strcmp(input, "embedding");
-    return settle(c, file, head, interpolate, error);
+    c->on_embedding = input && !strcmp(input, "embedding");
+    return settle(c, file, head, input, interpolate, error);
 }
 
 bool dt_finetune_config_load(dt_finetune_config *c, const char *path, const char *const *overrides, size_t count,

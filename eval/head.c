@@ -1,0 +1,65 @@
+#include "eval/head.h"
+
+#include <math.h>
+
+/* {"tower", "input", "classes"} (eval/model.h); NULL: no memory, or a name that is not UTF-8. */
+static json_t *describe(dt_tower tower, bool on_embedding, const char *const *names, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t c = 0; list && c < count; c++)
+        if (json_array_append_new(list, json_string(names[c])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    return list ? json_pack("{s:s, s:s, s:o}", "tower", tower == DT_TOWER_TEXT ? "text" : "image", "input",
+                            on_embedding ? "embedding" : "features", "classes", list)
+                : NULL;
+}
+
+static bool give_up(dt_model **model)
+{
+    dt_model_free(*model);
+    *model = NULL;
+    return false;
+}
+
+bool dt_model_head_new(dt_model **model, dt_tower tower, bool on_embedding, const char *const *names, size_t count,
+                       dt_error *error)
+{
+    if (tower == DT_TOWER_TEXT && !(*model)->tokenizer) {
+        dt_fail(error, "the text tower needs a tokenizer; the model came without one");
+        return give_up(model);
+    }
+    *model = dt_model_with_head(*model, describe(tower, on_embedding, names, count), error);
+    return *model != NULL;
+}
+
+static bool embed_prompts(dt_model *model, const dt_classes *classes, const char *const *templates,
+                          size_t template_count, const dt_backend *backend, int batch, dt_progress progress,
+                          dt_error *error)
+{
+    float *weight = dt_params_value(model->params, dt_params_find(model->params, "head.weight"));
+    float scale = expf(*dt_params_value(model->params, dt_params_find(model->params, "logit_scale")));
+    size_t count = classes->count * (size_t)model->config.embed_dim;
+    dt_encoder *encoder = dt_text_encoder_new(model, backend, batch, error);
+    bool good = encoder &&
+                dt_classes_embed(classes, templates, template_count, model, encoder, weight, progress, error);
+    for (size_t i = 0; good && i < count; i++)
+        weight[i] *= scale;
+    dt_encoder_free(encoder);
+    return good;
+}
+
+bool dt_model_head_from_classes(dt_model **model, dt_tower tower, const dt_classes *classes, const char *const *templates,
+                                size_t template_count, const dt_backend *backend, int batch, dt_progress progress,
+                                dt_error *error)
+{
+    bool good = (*model)->config.has_text || dt_fail(error, "the model has no text tower to read class names with");
+    good = good && ((*model)->tokenizer ||
+                    dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights"));
+    good = good && (classes->count > 1 || dt_fail(error, "%s: one class; expected at least two", classes->origin));
+    if (!good)
+        return give_up(model);
+    return dt_model_head_new(model, tower, true, (const char *const *)classes->names, classes->count, error) &&
+           (embed_prompts(*model, classes, templates, template_count, backend, batch, progress, error) || give_up(model));
+}

@@ -5,7 +5,7 @@
 #define DUET_EVAL_REPORT_CHART_H
 
 #include "data/file.h"
-#include "eval/report/plot_scale.h"
+#include "eval/report/plot_axis.h"
 #include "eval/report/run_log.h"
 
 typedef struct dt_chart {

@@ -9,7 +9,14 @@ enum { CAPTION_MOST = 160, QUERY_MOST = 400 };
 static void write_hit(dt_pictures *pictures, dt_writer *w, const char *store, const dt_hit *hit, size_t rank)
 {
     const char *caption = hit->caption ? hit->caption : dt_picture_caption(pictures, store, hit->index);
-    dt_writer_printf(w, "<li%s>", hit->correct ? " class=\"correct\"" : "");
+    const char *file = dt_picture_file(pictures, store, hit->index);
+    dt_writer_printf(w, "<li%s", hit->correct ? " class=\"correct\"" : "");
+    if (file) {
+        dt_writer_printf(w, " title=\"");
+        dt_html_text(w, file);
+        dt_writer_printf(w, "\"");
+    }
+    dt_writer_printf(w, ">");
     dt_picture_write(pictures, w, store, hit->index, caption);
     dt_writer_printf(w, "<p class=\"place\"><b>%zu</b>", rank);
     if (isfinite(hit->score))

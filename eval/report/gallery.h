@@ -1,4 +1,5 @@
-/* The pictures that a query found, as HTML: each JPEG straight from its pair store into the page. */
+/* The pictures that a query found, as HTML, each with its place, score and caption; one of a folder tells its
+ * file under the pointer. */
 #ifndef DUET_EVAL_REPORT_GALLERY_H
 #define DUET_EVAL_REPORT_GALLERY_H
 

@@ -19,6 +19,7 @@ struct dt_pictures {
     dt_pairs *pairs;
     dt_dataset *folder; /* instead; both NULL: it could not be opened */
     dt_error why;
+    const dt_dataset *lent; /* perhaps NULL */
     char caption[CAPTION_ROOM];
     size_t bytes; /* of the pictures written so far */
 };
@@ -56,6 +57,11 @@ void dt_pictures_free(dt_pictures *pictures)
     free(pictures);
 }
 
+void dt_pictures_lend(dt_pictures *pictures, const dt_dataset *data)
+{
+    pictures->lent = data;
+}
+
 /* ---- finding ---- */
 
 static bool try_to_open(dt_pictures *p, const char *path, dt_error *error)
@@ -80,6 +86,15 @@ static void open_store(dt_pictures *p, const char *path)
     free(beside);
 }
 
+/* The images of a path, where they are not those of `pairs`; NULL: they are, or it could not be opened. */
+static const dt_dataset *images_of(dt_pictures *p, const char *path)
+{
+    if (p->lent && !strcmp(dt_dataset_path(p->lent), path))
+        return p->lent;
+    open_store(p, path);
+    return p->folder;
+}
+
 static bool find_pair(dt_pictures *p, size_t index, dt_pair *pair, dt_error *error)
 {
     if (index >= dt_pairs_count(p->pairs))
@@ -88,19 +103,20 @@ static bool find_pair(dt_pictures *p, size_t index, dt_pair *pair, dt_error *err
     return dt_pairs_get(p->pairs, index, pair, error);
 }
 
-static bool find_in_folder(dt_pictures *p, size_t index, dt_error *error)
+static bool has_image(const dt_dataset *images, size_t index, dt_error *error)
 {
-    return index < dt_dataset_count(p->folder) || dt_fail(error, "%s has %zu images, none with index %zu",
-                                                          p->path, dt_dataset_count(p->folder), index);
+    return index < dt_dataset_count(images) || dt_fail(error, "%s has %zu images, none with index %zu",
+                                                       dt_dataset_path(images), dt_dataset_count(images),
+                                                       index);
 }
 
 static bool find(dt_pictures *p, const char *store, size_t index, picture *found, dt_error *error)
 {
     dt_pair pair;
-    open_store(p, store);
-    if (p->folder)
-        return find_in_folder(p, index, error) &&
-               dt_dataset_picture(p->folder, index, &found->bytes, &found->size, &found->room, error);
+    const dt_dataset *images = images_of(p, store);
+    if (images)
+        return has_image(images, index, error) &&
+               dt_dataset_picture(images, index, &found->bytes, &found->size, &found->room, error);
     if (!p->pairs || !p->path)
         return dt_fail(error, "%s", p->why.message);
     if (!find_pair(p, index, &pair, error))
@@ -112,13 +128,20 @@ static bool find(dt_pictures *p, const char *store, size_t index, picture *found
 const char *dt_picture_caption(dt_pictures *pictures, const char *store, size_t index)
 {
     dt_pair pair;
-    open_store(pictures, store);
-    if (pictures->pairs && find_pair(pictures, index, &pair, NULL))
-        return pair.caption_count ? dt_pair_caption(&pair, 0, NULL) : "";
-    if (pictures->folder && find_in_folder(pictures, index, NULL) &&
-        dt_dataset_describe(pictures->folder, index, pictures->caption, CAPTION_ROOM, NULL))
-        return pictures->caption;
-    return "";
+    const dt_dataset *images = images_of(pictures, store);
+    if (images)
+        return has_image(images, index, NULL) &&
+                       dt_dataset_describe(images, index, pictures->caption, CAPTION_ROOM, NULL)
+                   ? pictures->caption
+                   : "";
+    bool found = pictures->pairs && find_pair(pictures, index, &pair, NULL);
+    return found && pair.caption_count ? dt_pair_caption(&pair, 0, NULL) : "";
+}
+
+const char *dt_picture_file(dt_pictures *pictures, const char *store, size_t index)
+{
+    const dt_dataset *images = images_of(pictures, store);
+    return images ? dt_dataset_file(images, index) : NULL;
 }
 
 /* ---- making fit ---- */

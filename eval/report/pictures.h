@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "data/file.h"
+#include "eval/dataset.h"
 
 enum {
     DT_PICTURE_BYTES_MOST = 24 << 20, /* of all pictures in a page; one that would go beyond is left out */
@@ -23,6 +24,10 @@ typedef struct dt_pictures dt_pictures;
 dt_pictures *dt_pictures_new(const char *run);
 void dt_pictures_free(dt_pictures *pictures); /* NULL is allowed */
 
+/* From now on the pictures of its path come from data that is open already (borrowed), so that no index means
+ * another picture than when it was searched. */
+void dt_pictures_lend(dt_pictures *pictures, const dt_dataset *data);
+
 /* Writes an <img> with a picture of a pair store, or of a folder that dt_dataset_open takes; in its place,
  * where there is none, a paragraph that says why: false. */
 bool dt_picture_write(dt_pictures *pictures, dt_writer *writer, const char *store, size_t index,
@@ -31,9 +36,13 @@ bool dt_picture_write(dt_pictures *pictures, dt_writer *writer, const char *stor
 /* The same with a JPEG or PNG file. */
 void dt_picture_write_file(dt_pictures *pictures, dt_writer *writer, const char *path, const char *alt);
 
-/* What to show for a picture: the first caption of a pair; what dt_dataset_describe says for a folder's. ""
- * without one. Valid until the next call. */
+/* What to show for a picture: the first caption of a pair; what dt_dataset_describe says for one of a folder or
+ * of lent data. "" without one. Valid until the next caption, or picture of another store. */
 const char *dt_picture_caption(dt_pictures *pictures, const char *store, size_t index);
+
+/* The file of a folder's picture; NULL for a store, and where there is no such picture. Valid until a
+ * picture of another store. */
+const char *dt_picture_file(dt_pictures *pictures, const char *store, size_t index);
 
 /* A JPEG of at most `side` pixels in width and height, counted against the budget. The caller frees. NULL:
  * there is no such picture. */

@@ -3,7 +3,7 @@
 #define DUET_EVAL_REPORT_PLOT_CURVE_H
 
 #include "eval/findings.h"
-#include "eval/report/plot_scale.h"
+#include "eval/report/plot_axis.h"
 
 /* How a curve is to look; a zeroed one is good. */
 typedef struct dt_curve_look {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "eval/report/html.h"
-#include "eval/report/plot_scale.h"
+#include "eval/report/plot_axis.h"
 
 enum { CELL_MOST = 120, FOLD = 16 /* rows that stand open */ };
 

@@ -3,7 +3,7 @@
 #define DUET_EVAL_REPORT_TRAINING_H
 
 #include "data/file.h"
-#include "eval/report/plot_scale.h"
+#include "eval/report/plot_axis.h"
 #include "eval/report/run_log.h"
 
 /* A series that has a title of its own. */

@@ -15,19 +15,19 @@ typedef struct frame {
     const dt_chart *chart;
     const dt_point *points;
     size_t count;
-    dt_axis x, y;
+    dt_plot_axis x, y;
     bool banded;
 } frame;
 
 static double x_of(const frame *f, const dt_point *p)
 {
-    return dt_axis_place(&f->x, (p->first + p->last) / 2);
+    return dt_plot_axis_place(&f->x, (p->first + p->last) / 2);
 }
 
 /* From the top of the viewBox. */
 static double y_of(const frame *f, double value)
 {
-    return HEIGHT * (1 - dt_axis_place(&f->y, value));
+    return HEIGHT * (1 - dt_plot_axis_place(&f->y, value));
 }
 
 static void find_range(const frame *f, double *least, double *most)
@@ -44,8 +44,8 @@ static void set_frame(frame *f)
     double least, most;
     find_range(f, &least, &most);
     bool log = f->chart->wide_range && least > 0 && most / least > 100;
-    f->y = log ? dt_axis_log(least, most, 0.04) : dt_axis_fit(least, most, f->chart->from_zero);
-    f->x = dt_axis_linear(0, fmax(f->chart->last_step, 1), 5, 1);
+    f->y = log ? dt_plot_axis_log(least, most, 0.04) : dt_plot_axis_fit(least, most, f->chart->from_zero);
+    f->x = dt_plot_axis_linear(0, fmax(f->chart->last_step, 1), 5, 1);
     for (size_t i = 0; i < f->count; i++)
         f->banded |= f->points[i].count > 1;
 }
@@ -186,9 +186,9 @@ void dt_chart_write(dt_writer *writer, const dt_chart *chart)
     write_points(writer, &f);
     dt_writer_printf(writer, "><svg viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
                      WIDTH, HEIGHT);
-    dt_axis_write_grid(writer, &f.y, WIDTH, HEIGHT);
+    dt_plot_axis_write_grid(writer, &f.y, WIDTH, HEIGHT);
     write_curves(writer, &f);
     dt_writer_printf(writer, "</svg>");
-    dt_axis_write_labels(writer, &f.x, DT_UNIT_NUMBER, &f.y, chart->unit);
+    dt_plot_axis_write_labels(writer, &f.x, DT_UNIT_NUMBER, &f.y, chart->unit);
     dt_writer_printf(writer, "</div></figure>\n");
 }

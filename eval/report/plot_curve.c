@@ -16,7 +16,7 @@ enum {
 typedef struct frame {
     const dt_curve *curve;
     const dt_curve_look *look;
-    dt_axis x, y;
+    dt_plot_axis x, y;
 } frame;
 
 dt_curve_look dt_curve_look_of(const dt_curve *curve)
@@ -44,7 +44,7 @@ static void widen(range *r, double value)
 }
 
 /* Ticks at the x that were measured, where they are few and leave room for their labels. */
-static void tick_at_points(dt_axis *x, const dt_curve *curve)
+static void tick_at_points(dt_plot_axis *x, const dt_curve *curve)
 {
     double ticks[DT_TICKS_MOST];
     int count = 0;
@@ -63,7 +63,7 @@ static void tick_at_points(dt_axis *x, const dt_curve *curve)
             count++;
         }
     for (int i = 1; i < count; i++)
-        if (dt_axis_place(x, ticks[i]) - dt_axis_place(x, ticks[i - 1]) < 0.085)
+        if (dt_plot_axis_place(x, ticks[i]) - dt_plot_axis_place(x, ticks[i - 1]) < 0.085)
             return;
     memcpy(x->ticks, ticks, sizeof ticks);
     x->tick_count = count;
@@ -82,26 +82,26 @@ static bool set_frame(frame *f)
     if (x.least > x.most || y.least > y.most)
         return false;
     bool log = f->look->wide_y && y.least > 0 && y.most / y.least > 100;
-    f->y = log ? dt_axis_log(y.least, y.most, 0.04) : dt_axis_fit(y.least, y.most, f->look->from_zero);
+    f->y = log ? dt_plot_axis_log(y.least, y.most, 0.04) : dt_plot_axis_fit(y.least, y.most, f->look->from_zero);
     if (f->look->x_from_zero) {
-        f->x = dt_axis_linear(0, fmax(x.most, 1), 5, 1);
+        f->x = dt_plot_axis_linear(0, fmax(x.most, 1), 5, 1);
         return true;
     }
     double room = x.most > x.least ? 0.03 * (x.most - x.least) : fmax(fabs(x.most), 1e-6);
-    f->x = f->curve->wide ? dt_axis_log(x.least, x.most, 0.03)
-                          : dt_axis_linear(x.least - room, x.most + room, 5, 0);
+    f->x = f->curve->wide ? dt_plot_axis_log(x.least, x.most, 0.03)
+                          : dt_plot_axis_linear(x.least - room, x.most + room, 5, 0);
     tick_at_points(&f->x, f->curve);
     return true;
 }
 
 static double x_of(const frame *f, double value)
 {
-    return WIDTH * dt_axis_place(&f->x, value);
+    return WIDTH * dt_plot_axis_place(&f->x, value);
 }
 
 static double y_of(const frame *f, double value)
 {
-    return HEIGHT * (1 - dt_axis_place(&f->y, value));
+    return HEIGHT * (1 - dt_plot_axis_place(&f->y, value));
 }
 
 /* ---- lines ---- */
@@ -264,10 +264,10 @@ void dt_curve_write(dt_writer *writer, const dt_curve *curve, const dt_curve_loo
     write_data(writer, &f);
     dt_writer_printf(writer, "><svg viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
                      WIDTH, HEIGHT);
-    dt_axis_write_grid(writer, &f.y, WIDTH, HEIGHT);
+    dt_plot_axis_write_grid(writer, &f.y, WIDTH, HEIGHT);
     write_lines(writer, &f);
     dt_writer_printf(writer, "</svg>");
-    dt_axis_write_labels(writer, &f.x, DT_UNIT_NUMBER, &f.y, look->unit);
+    dt_plot_axis_write_labels(writer, &f.x, DT_UNIT_NUMBER, &f.y, look->unit);
     dt_writer_printf(writer, "</div><p class=\"x-title\">");
     dt_html_text_cut(writer, curve->x, TITLE_MOST);
     dt_writer_printf(writer, "</p>");

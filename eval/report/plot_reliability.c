@@ -79,7 +79,7 @@ static void write_histogram(dt_writer *w, const dt_reliability *r)
     for (size_t i = 0; i < r->bin_count; i++)
         most = fmax(most, (double)r->bins[i].count);
     char room[DT_NUMBER_ROOM];
-    dt_axis x = dt_axis_linear(0, 1, 5, 0), y = {.to = 1};
+    dt_plot_axis x = dt_plot_axis_linear(0, 1, 5, 0), y = {.to = 1};
     dt_writer_printf(w,
                      "<p class=\"y-title\">number of predictions, up to %s</p>"
                      "<div class=\"plot histogram\"><svg viewBox=\"0 0 %d 100\" "
@@ -90,14 +90,14 @@ static void write_histogram(dt_writer *w, const dt_reliability *r)
             dt_writer_printf(w, "M%.1f 100V%.1fH%.1fV100Z", SIDE * r->bins[i].low,
                              100 - 100 * (double)r->bins[i].count / most, SIDE * r->bins[i].high);
     dt_writer_printf(w, "\"/></svg>");
-    dt_axis_write_labels(w, &x, DT_UNIT_SHARE, &y, DT_UNIT_NUMBER);
+    dt_plot_axis_write_labels(w, &x, DT_UNIT_SHARE, &y, DT_UNIT_NUMBER);
     dt_writer_printf(w, "</div><p class=\"x-title\">confidence</p>");
 }
 
 void dt_reliability_write(dt_writer *writer, const dt_reliability *reliability)
 {
     char room[DT_NUMBER_ROOM];
-    dt_axis y = dt_axis_linear(0, 1, 5, 0), x = {.to = 1};
+    dt_plot_axis y = dt_plot_axis_linear(0, 1, 5, 0), x = {.to = 1};
     dt_writer_printf(writer,
                      "<figure class=\"chart calibration\"><figcaption><span class=\"title\" dir=\"auto\">");
     dt_html_text_cut(writer, reliability->name, TITLE_MOST);
@@ -114,10 +114,10 @@ void dt_reliability_write(dt_writer *writer, const dt_reliability *reliability)
     write_data(writer, reliability);
     dt_writer_printf(writer, "><svg viewBox=\"0 0 %d %d\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
                      SIDE, SIDE);
-    dt_axis_write_grid(writer, &y, SIDE, SIDE);
+    dt_plot_axis_write_grid(writer, &y, SIDE, SIDE);
     write_bars(writer, reliability);
     dt_writer_printf(writer, "</svg>");
-    dt_axis_write_labels(writer, &x, DT_UNIT_SHARE, &y, DT_UNIT_SHARE);
+    dt_plot_axis_write_labels(writer, &x, DT_UNIT_SHARE, &y, DT_UNIT_SHARE);
     dt_writer_printf(writer, "</div>");
     write_histogram(writer, reliability);
     dt_writer_printf(writer, "</figure>\n");

@@ -82,14 +82,15 @@ static bool read_line(rows *r, size_t line, const char *text, size_t size, dt_er
 {
     dt_error reason;
     json_t *object = dt_json_parse(text, size, "JSON", &reason);
-    if (!json_is_object(object)) {
-        json_decref(object);
-        return dt_fail(error, "%s:%zu: expected a JSON object: %s", r->file, line, object ? "it is none" : reason.message);
-    }
     const json_t *class_json = dt_json_first(object, dt_class_names);
     char *class_name = class_json ? dt_json_class(class_json, &reason) : NULL;
-    bool good = (!class_json || class_name) || dt_fail(error, "%s:%zu: %s", r->file, line, reason.message);
-    good = good && add_row(r, line, json_string_value(dt_json_first(object, dt_caption_names)), class_name, error);
+    bool good;
+    if (!json_is_object(object))
+        good = dt_fail(error, "%s:%zu: expected a JSON object: %s", r->file, line, object ? "it is none" : reason.message);
+    else if (class_json && !class_name)
+        good = dt_fail(error, "%s:%zu: %s", r->file, line, reason.message);
+    else
+        good = add_row(r, line, json_string_value(dt_json_first(object, dt_caption_names)), class_name, error);
     free(class_name);
     json_decref(object);
     return good;

@@ -83,6 +83,10 @@ static bool check_texts(run *r, dt_error *error)
 static bool check(run *r, dt_error *error)
 {
     const dt_zeroshot_options *o = r->options;
+    if (!r->model->config.has_text)
+        return dt_fail(error, "this model has no text tower");
+    if (!r->model->tokenizer)
+        return dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights");
     size_t labels = dt_dataset_class_count(o->data);
     for (size_t i = 0; i < r->n; i++)
         r->result->labelled += dt_dataset_labels(o->data)[i] >= 0;

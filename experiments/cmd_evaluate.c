@@ -6,6 +6,7 @@
 #include "data/json.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/print.h"
 #include "experiments/progress.h"
 #include "experiments/suite.h"
 
@@ -32,10 +33,11 @@ static const char *text_of(const json_t *object, const char *key)
     return text ? text : "";
 }
 
-/* "CIFAR-10: top-1 accuracy" stands beside its set already. */
-static const char *short_name(const char *name)
+/* "CIFAR-10: top-1 accuracy", "CIFAR-10, probe: top-1 accuracy" stand beside set and task already. */
+static const char *short_name(const char *name, const char *set)
 {
-    const char *colon = strstr(name, ": ");
+    size_t length = strlen(set);
+    const char *colon = !strncmp(name, set, length) ? strstr(name + length, ": ") : NULL;
     return colon ? colon + 2 : name;
 }
 
@@ -52,7 +54,7 @@ static void print_figure(const json_t *result, const json_t *figure, const int w
     bool rank = json_is_true(json_object_get(figure, "rank"));
     snprintf(shown, sizeof shown, rank ? "%.1f  " : "%.2f %%", rank ? value : 100 * value);
     printf("%-*s  %-*s  %-9s  %-28s  %10s  %-16s  %7lld\n", width[0], text_of(result, "weights"), width[1],
-           text_of(result, "set"), text_of(result, "task"), short_name(text_of(figure, "name")), shown, spread,
+           text_of(result, "set"), text_of(result, "task"), short_name(text_of(figure, "name"), text_of(result, "set")), shown, spread,
            (long long)json_integer_value(json_object_get(figure, "n")));
 }
 
@@ -73,15 +75,6 @@ static void print_table(const json_t *results, bool all)
         json_array_foreach(json_object_get(result, "figures"), k, figure)
             if (all || is_chief(text_of(figure, "key")))
                 print_figure(result, figure, width);
-}
-
-static bool print_json(const json_t *results, dt_error *error)
-{
-    char *text = dt_json_text(results, 2, error);
-    if (text)
-        puts(text);
-    free(text);
-    return text;
 }
 
 /* "suites/small.json" -> "suites/small-results.json" */
@@ -118,7 +111,7 @@ int dt_cmd_evaluate(int argc, char **argv)
     dt_suite *suite = dt_suite_load(words[0], &error);
     bool good = suite && dt_suite_run(suite, &o, &failed, &error);
     if (good && json)
-        good = print_json(dt_suite_results(suite), &error);
+        good = dt_print_json(dt_suite_results(suite), 2, &error);
     else if (good)
         print_table(dt_suite_results(suite), all);
     if (good && failed)

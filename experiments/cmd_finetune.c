@@ -114,7 +114,7 @@ static bool begin(run *r, bool restart, dt_error *error)
 {
     static const char *const left[] = {"best.safetensors", "interpolated.safetensors", "evaluation.json"};
     char path[DT_RUN_PATH];
-    if (!dt_run_start(&r->folder, r->config.json, r->model->tokenizer, restart, error))
+    if (!dt_run_start(&r->folder, "finetune", r->config.json, r->model->tokenizer, restart, error))
         return false;
     for (size_t i = 0; i < sizeof left / sizeof *left; i++)
         unlink(in_run(r, left[i], path));
@@ -302,13 +302,16 @@ typedef struct overrides {
     size_t count;
 } overrides;
 
-/* Takes over `value`; NULL says nothing. */
-static bool override(overrides *o, const char *key, json_t *value, dt_error *error)
+/* Takes over `value`, if anything was `said`. */
+static bool override(overrides *o, const char *key, bool said, json_t *value, dt_error *error)
 {
-    if (!value)
+    if (!said) {
+        json_decref(value);
         return true;
-    char *text = dt_json_text(value, 0, error), *item = NULL;
-    bool good = text && (asprintf(&item, "%s=%s", key, text) >= 0 || dt_fail(error, "out of memory"));
+    }
+    char *text = value ? dt_json_text(value, 0, error) : NULL, *item = NULL;
+    bool good = (value || dt_fail(error, "%s: what was given is not UTF-8", key)) && text &&
+                (asprintf(&item, "%s=%s", key, text) >= 0 || dt_fail(error, "out of memory"));
     if (good)
         o->items[o->count++] = item;
     free(text);
@@ -322,28 +325,39 @@ typedef struct words {
     dt_strings test, set;
 } words;
 
-static json_t *text_or_null(const char *text)
+static bool override_text(overrides *o, const char *key, const char *text, dt_error *error)
 {
-    return text ? json_string(text) : NULL;
+    return override(o, key, text != NULL, text ? json_string(text) : NULL, error);
 }
 
-static json_t *list_of(const dt_strings *strings)
+/* "all", "head" or a number. */
+static bool override_layers(overrides *o, const char *text, dt_error *error)
 {
-    json_t *list = strings->count ? json_array() : NULL;
+    char *end = NULL;
+    long number = text ? strtol(text, &end, 10) : 0;
+    return text && *text && !*end ? override(o, "layers", true, json_integer(number), error)
+                                  : override_text(o, "layers", text, error);
+}
+
+static bool override_list(overrides *o, const char *key, const dt_strings *strings, dt_error *error)
+{
+    json_t *list = json_array();
     for (size_t i = 0; list && i < strings->count; i++)
-        json_array_append_new(list, json_string(strings->items[i]));
-    return list;
+        if (json_array_append_new(list, json_string(strings->items[i])) != 0) {
+            json_decref(list);
+            list = NULL;
+        }
+    return override(o, key, strings->count > 0, list, error);
 }
 
 static bool gather(overrides *o, const words *w, dt_error *error)
 {
-    bool good = override(o, "weights", text_or_null(w->weights), error) &&
-                override(o, "tower", text_or_null(w->tower), error) && override(o, "head", text_or_null(w->head), error) &&
-                override(o, "layers", text_or_null(w->layers), error) &&
-                override(o, "epochs", w->epochs ? json_integer(w->epochs) : NULL, error) &&
-                override(o, "data.train", text_or_null(w->train), error) &&
-                override(o, "data.validation", text_or_null(w->validation), error) &&
-                override(o, "data.test", list_of(&w->test), error);
+    bool good = override_text(o, "weights", w->weights, error) && override_text(o, "tower", w->tower, error) &&
+                override_text(o, "head", w->head, error) && override_layers(o, w->layers, error) &&
+                override(o, "epochs", w->epochs > 0, json_integer(w->epochs), error) &&
+                override_text(o, "data.train", w->train, error) &&
+                override_text(o, "data.validation", w->validation, error) &&
+                override_list(o, "data.test", &w->test, error);
     for (size_t i = 0; good && i < w->set.count; i++) {
         good = (o->items[o->count] = strdup(w->set.items[i])) || dt_fail(error, "out of memory");
         o->count += good;

@@ -147,7 +147,7 @@ static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
         !(r->evaluation = dt_evaluation_new(r->model, r->config.evaluate, r->folder.path, error)))
         return false;
     return dt_run_claim(&r->folder, error) &&
-           (resumes || dt_run_start(&r->folder, r->config.json, r->model->tokenizer, restart, error)) &&
+           (resumes || dt_run_start(&r->folder, "pretrain", r->config.json, r->model->tokenizer, restart, error)) &&
            open_log(r, resumes, quiet, error);
 }
 

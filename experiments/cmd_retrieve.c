@@ -388,10 +388,13 @@ static bool answer_line(work *w, dt_encoder *encoder, const char *line, session 
         return false;
     if (!dt_queries_answer(&in, &query, 1, w->rows, (size_t)w->s->top, &found, error))
         return false;
-    if (print_answer(w, &found, error) && fflush(stdout) == 0 && keep(all, &found, error))
-        return true;
-    dt_queries_free(&found, 1);
-    return ferror(stdout) ? dt_fail(error, "cannot write to standard output") : false;
+    bool kept = w->s->gallery != NULL; /* for the page at the end; else an answer is done with */
+    bool good = print_answer(w, &found, error) &&
+                (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+                (!kept || keep(all, &found, error));
+    if (!good || !kept)
+        dt_queries_free(&found, 1);
+    return good;
 }
 
 /* A line that cannot be a query is told, and the next is read. */

@@ -6,6 +6,7 @@
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,8 +118,11 @@ static void say_scores(dt_logger *log, const dt_zeroshot_result *result, bool la
         const dt_score *s = &result->scores[i];
         if (s->rank || (!last && i > 0))
             continue;
+        char chance[48] = "";
+        if (!isnan(s->chance))
+            snprintf(chance, sizeof chance, "chance %.2f %%", 100 * s->chance);
         if (last)
-            dt_log_say(log, "  %-34s %6.2f %%   of %-6zu chance %.2f %%", s->name, 100 * s->value, s->n, 100 * s->chance);
+            dt_log_say(log, "  %-34s %6.2f %%   of %-6zu %s", s->name, 100 * s->value, s->n, chance);
         else
             dt_log_say(log, "%s: %s %.2f %% of %zu", result->name ? result->name : result->data, s->name, 100 * s->value,
                        s->n);

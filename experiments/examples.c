@@ -14,6 +14,7 @@ struct dt_examples {
     size_t count, left_out;
     int32_t *own, *labels; /* [count]: the data's numbers, and those in force */
     uint64_t *indices;     /* [count]: images */
+    int32_t *owners;       /* [count]: of captions */
     const char **texts;    /* [count]: texts */
 };
 
@@ -48,9 +49,12 @@ static bool take_captions(dt_examples *e, dt_error *error)
     const int32_t *labels = dt_dataset_labels(e->data);
     if (!dt_dataset_captions(e->data, 0, &e->captions, error) || !make_room(e, e->captions.count, error))
         return false;
+    if (!(e->owners = calloc(e->captions.count + 1, sizeof *e->owners)))
+        return dt_fail(error, "no memory for %zu captions", e->captions.count);
     for (size_t i = 0; i < e->captions.count; i++)
         if (labels[e->captions.images[i]] >= 0) {
             e->texts[e->count] = e->captions.texts[i];
+            e->owners[e->count] = e->captions.images[i];
             e->own[e->count++] = labels[e->captions.images[i]];
         }
     e->left_out = e->captions.count - e->count;
@@ -101,6 +105,7 @@ void dt_examples_free(dt_examples *e)
     free(e->own);
     free(e->labels);
     free(e->indices);
+    free(e->owners);
     free(e->texts);
     free(e);
 }
@@ -159,6 +164,12 @@ const int32_t *dt_examples_labels(const dt_examples *e)
 const uint64_t *dt_examples_indices(const dt_examples *e)
 {
     return e->indices;
+}
+
+const int32_t *dt_examples_owners(const dt_examples *e, size_t *images)
+{
+    *images = e->owners ? dt_dataset_count(e->data) : 0;
+    return e->owners;
 }
 
 const dt_dataset *dt_examples_images(const dt_examples *e)

@@ -29,6 +29,9 @@ const int32_t *dt_examples_labels(const dt_examples *examples);
 /* Which image of the store or folder a sample is, [count]; NULL for texts. */
 const uint64_t *dt_examples_indices(const dt_examples *examples);
 
+/* Of captions: whose each sample is, [count], numbers of images below *images; NULL for images and tables. */
+const int32_t *dt_examples_owners(const dt_examples *examples, size_t *images);
+
 /* What a loader needs of images; NULL where there is no such thing. */
 const dt_dataset *dt_examples_images(const dt_examples *examples);
 

@@ -53,16 +53,47 @@ static bool match_classes(dt_finetune_data *d, dt_error *error)
     return good;
 }
 
+/* Captions are held out with their image: the others of it would give the answer away. held [samples]. */
+static bool hold_out_images(const dt_finetune_data *d, const int32_t *owners, size_t images, double share, uint64_t seed,
+                            uint8_t *held, dt_error *error)
+{
+    size_t n = dt_examples_count(d->train);
+    int32_t *labels = malloc(images * sizeof *labels);
+    uint8_t *image_held = calloc(images, 1);
+    bool good = (labels && image_held) || dt_fail(error, "no memory for %zu images", images);
+    for (size_t i = 0; good && i < images; i++)
+        labels[i] = -1;
+    for (size_t i = 0; good && i < n; i++)
+        labels[owners[i]] = dt_examples_labels(d->train)[i];
+    good = good && dt_split(labels, images, share, seed, image_held, error);
+    for (size_t i = 0; good && i < n; i++)
+        held[i] = image_held[owners[i]];
+    free(labels);
+    free(image_held);
+    return good;
+}
+
+static bool hold_out(const dt_finetune_data *d, const dt_finetune_config *c, uint8_t *held, dt_error *error)
+{
+    size_t images;
+    const int32_t *owners = dt_examples_owners(d->train, &images);
+    uint64_t seed = (uint64_t)c->seed;
+    if (d->validation || c->validation_share <= 0)
+        return true;
+    bool good = owners ? hold_out_images(d, owners, images, c->validation_share, seed, held, error)
+                       : dt_split(dt_examples_labels(d->train), dt_examples_count(d->train), c->validation_share, seed, held,
+                                  error);
+    return good || dt_fail_prefix(error, "%s: a part for validation", c->train);
+}
+
 static bool split(dt_finetune_data *d, const dt_finetune_config *c, dt_error *error)
 {
     size_t n = dt_examples_count(d->train);
     uint8_t *held = calloc(n, 1);
     d->rows = malloc(n * sizeof *d->rows);
     d->held = malloc(n * sizeof *d->held);
-    bool good = (held && d->rows && d->held) || dt_fail(error, "no memory for %zu samples", n);
-    if (good && !d->validation && c->validation_share > 0)
-        good = dt_split(dt_examples_labels(d->train), n, c->validation_share, (uint64_t)c->seed, held, error) ||
-               dt_fail_prefix(error, "%s: a part for validation", c->train);
+    bool good = ((held && d->rows && d->held) || dt_fail(error, "no memory for %zu samples", n)) &&
+                hold_out(d, c, held, error);
     for (size_t i = 0; good && i < n; i++)
         if (held[i])
             d->held[d->held_count++] = i;

@@ -11,7 +11,7 @@ enum { DT_FINETUNE_TESTS = 16 };
 typedef struct dt_finetune_data {
     dt_examples *train, *validation; /* validation NULL: the rows held out, if any */
     dt_examples *tests[DT_FINETUNE_TESTS];
-    char test_names[DT_FINETUNE_TESTS][256]; /* short, each another */
+    char test_names[DT_FINETUNE_TESTS][256]; /* short; the whole path where that name is taken */
     size_t test_count;
     size_t *rows, row_count;   /* of the training data: to train on */
     size_t *held, held_count;  /* and held out, class by class */

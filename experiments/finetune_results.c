@@ -112,7 +112,8 @@ static bool interpolate(const dt_finetune_end *e, dt_error *error)
                    100 * chosen, 100 * best);
         good = dt_model_save(e->model, dt_in_run(e->folder, "interpolated.safetensors", path), error);
     }
-    dt_interpolate(e->model, e->start, &end, 1);
+    if (end.values && end.buffers)
+        dt_interpolate(e->model, e->start, &end, 1);
     dt_snapshot_free(&end);
     json_t *found = json_pack("{s:[{s:s, s:s, s:s, s:o}]}", "curves", "name", "Weight interpolation", "x",
                               "share of the way from zero-shot to fine-tuned weights", "y", "accuracy", "series", series);

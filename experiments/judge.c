@@ -5,28 +5,35 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { BATCH = 128 };
+enum { BATCH = 128, BLOCK_SCORES = 16 << 20 };
 
-/* Logits [count, classes], to be freed; NULL: a failure. */
-static float *logits_of(dt_model *model, const dt_examples *examples, const size_t *rows, size_t count, dt_error *error)
+/* Takes a block of logits [count, classes] of the samples first, first + 1, ... of those that are judged. */
+typedef bool taker(void *context, const float *logits, size_t first, size_t count, dt_error *error);
+
+/* The head's logits of the samples numbered rows [count] (NULL: the first `count`), a bounded number at a time. */
+static bool each_block(dt_model *model, const dt_examples *examples, const size_t *rows, size_t count, taker *take,
+                       void *context, dt_error *error)
 {
-    size_t classes = (size_t)model->head.classes, cells;
-    if (__builtin_mul_overflow(count, classes, &cells) || cells > SIZE_MAX / sizeof(float)) {
-        dt_fail(error, "%zu samples of %zu classes are too many", count, classes);
-        return NULL;
+    size_t classes = (size_t)model->head.classes, block = BLOCK_SCORES / classes / BATCH * BATCH;
+    block = block < BATCH ? BATCH : block > count ? count : block;
+    size_t *which = malloc((block + 1) * sizeof *which);
+    float *logits = malloc((block + 1) * classes * sizeof *logits);
+    bool good = (which && logits) || dt_fail(error, "no memory for the scores of %zu classes", classes);
+    dt_encoder *encoder = good ? dt_encoder_new(model, dt_cpu(), model->head.tower, DT_LAYER_LOGITS,
+                                                count < BATCH ? (int)count : BATCH, error)
+                               : NULL;
+    good = encoder != NULL;
+    for (size_t at = 0; good && at < count; at += block) {
+        size_t part = count - at < block ? count - at : block;
+        for (size_t i = 0; i < part; i++)
+            which[i] = rows ? rows[at + i] : at + i;
+        good = dt_examples_encode(examples, which, part, model, encoder, logits, (dt_progress){0}, error) &&
+               take(context, logits, at, part, error);
     }
-    float *logits = malloc((cells + 1) * sizeof *logits);
-    dt_encoder *encoder = logits ? dt_encoder_new(model, dt_cpu(), model->head.tower, DT_LAYER_LOGITS,
-                                                  count < BATCH ? (int)count : BATCH, error)
-                                 : NULL;
-    if (!logits)
-        dt_fail(error, "no memory for the scores of %zu samples", count);
-    bool good = encoder && dt_examples_encode(examples, rows, count, model, encoder, logits, (dt_progress){0}, error);
     dt_encoder_free(encoder);
-    if (good)
-        return logits;
+    free(which);
     free(logits);
-    return NULL;
+    return good;
 }
 
 /* log sum exp(x), the greatest taken out. */
@@ -40,48 +47,70 @@ static double log_sum_exp(const float *x, size_t n)
     return most + log(sum);
 }
 
+/* Counts what is right, and adds up the loss. */
+typedef struct counting {
+    const int32_t *labels; /* of all samples */
+    const size_t *rows;
+    size_t classes, right;
+    double loss;
+} counting;
+
+static bool count_block(void *context, const float *logits, size_t first, size_t count, dt_error *error)
+{
+    counting *c = context;
+    (void)error;
+    for (size_t i = 0; i < count; i++) {
+        const float *x = logits + i * c->classes;
+        size_t label = (size_t)c->labels[c->rows ? c->rows[first + i] : first + i], best = 0;
+        for (size_t k = 1; k < c->classes; k++)
+            best = x[k] > x[best] ? k : best;
+        c->right += best == label;
+        c->loss += log_sum_exp(x, c->classes) - (double)x[label];
+    }
+    return true;
+}
+
 bool dt_judge(dt_model *model, const dt_examples *examples, const size_t *rows, size_t count, dt_verdict *verdict,
               dt_error *error)
 {
-    size_t classes = (size_t)model->head.classes, right = 0;
+    counting c = {.labels = dt_examples_labels(examples), .rows = rows, .classes = (size_t)model->head.classes};
     count = rows ? count : dt_examples_count(examples);
-    float *logits = logits_of(model, examples, rows, count, error);
-    *verdict = (dt_verdict){.n = count};
-    if (!logits)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        const float *x = logits + i * classes;
-        int32_t label = dt_examples_labels(examples)[rows ? rows[i] : i];
-        size_t best = 0;
-        for (size_t c = 1; c < classes; c++)
-            best = x[c] > x[best] ? c : best;
-        right += best == (size_t)label;
-        verdict->loss += (log_sum_exp(x, classes) - (double)x[label]) / (double)count;
-    }
-    verdict->accuracy = (double)right / (double)count;
-    free(logits);
-    return isfinite(verdict->loss) || dt_fail(error, "the scores on %s are not finite; the model has diverged",
-                                              dt_examples_path(examples));
+    bool good = each_block(model, examples, rows, count, count_block, &c, error);
+    *verdict = (dt_verdict){.n = count, .accuracy = (double)c.right / (double)count, .loss = c.loss / (double)count};
+    return good && (isfinite(verdict->loss) || dt_fail(error, "the scores on %s are not finite; the model has diverged",
+                                                       dt_examples_path(examples)));
+}
+
+/* Hands blocks on. */
+typedef struct assessing {
+    dt_assessment *assessment;
+    const dt_examples *examples;
+} assessing;
+
+static bool assess_block(void *context, const float *logits, size_t first, size_t count, dt_error *error)
+{
+    const assessing *a = context;
+    const uint64_t *indices = dt_examples_indices(a->examples);
+    return dt_assessment_add(a->assessment, logits, dt_examples_labels(a->examples) + first, indices ? indices + first : NULL,
+                             count, error);
 }
 
 json_t *dt_judge_fully(dt_model *model, const dt_examples *examples, const char *name, uint64_t seed, dt_error *error)
 {
-    size_t classes = (size_t)model->head.classes, count = dt_examples_count(examples);
+    size_t classes = (size_t)model->head.classes;
     const char **names = malloc(classes * sizeof *names);
     for (size_t c = 0; names && c < classes; c++)
         names[c] = dt_model_class_name(model, c);
     const dt_assessment_options options = {.name = name, .classes = classes, .class_names = names, .seed = seed,
                                            .store = dt_examples_images(examples) ? dt_examples_path(examples) : NULL,
                                            .confusion = true};
-    dt_assessment *a = names ? dt_assessment_new(&options, error) : NULL;
+    assessing a = {names ? dt_assessment_new(&options, error) : NULL, examples};
     if (!names)
         dt_fail(error, "no memory for %zu classes", classes);
-    float *logits = a ? logits_of(model, examples, NULL, count, error) : NULL;
     json_t *found = NULL;
-    if (logits && dt_assessment_add(a, logits, dt_examples_labels(examples), dt_examples_indices(examples), count, error))
-        found = dt_assessment_json(a, error);
-    free(logits);
-    dt_assessment_free(a);
+    if (a.assessment && each_block(model, examples, NULL, dt_examples_count(examples), assess_block, &a, error))
+        found = dt_assessment_json(a.assessment, error);
+    dt_assessment_free(a.assessment);
     free(names);
     return found;
 }

@@ -75,6 +75,7 @@ bool dt_run_check_config(const dt_run_folder *r, const json_t *config, dt_error 
         return true;
     json_t *old = dt_json_load(path, error);
     json_object_del(old, "versions");
+    json_object_del(old, "command");
     bool differs = old && difference(old, config, where, sizeof where);
     bool good = old && !differs;
     if (differs)
@@ -99,11 +100,16 @@ bool dt_run_claim(dt_run_folder *r, dt_error *error)
     return true;
 }
 
-bool dt_run_start(const dt_run_folder *r, const json_t *config, const dt_tokenizer *tokenizer, bool restart, dt_error *error)
+bool dt_run_start(const dt_run_folder *r, const char *command, const json_t *config, const dt_tokenizer *tokenizer,
+                  bool restart, dt_error *error)
 {
     char path[DT_RUN_PATH];
     json_t *whole = json_copy((json_t *)config);
-    bool good = (whole && json_object_set_new(whole, "versions", dt_versions()) == 0) || dt_fail(error, "out of memory");
+    bool good = (whole && json_object_set_new(whole, "versions", dt_versions()) == 0 &&
+                 json_object_set_new(whole, "command", json_pack("[s, s, s, s, s]", "duet", command,
+                                                                 dt_in_run(r->path, "config.json", path), "--out",
+                                                                 "NEW_FOLDER")) == 0) ||
+                dt_fail(error, "out of memory, or %s is not UTF-8", r->path);
     if (good && restart && unlink(dt_in_run(r->path, "model.safetensors", path)) && errno != ENOENT)
         good = dt_fail(error, "cannot remove %s: %s", path, strerror(errno));
     good = good && dt_checkpoint_clear(r->path, error) &&

@@ -11,7 +11,7 @@
  *              "captions": 0,                   of an image, for retrieval; 0: all
  *              "shots": [1, 2, 4], "seeds": 3,  few-shot probes too
  *              "after_projection": false,       probe the embeddings
-              "weights": null}]}               instead of the suite's, for this set
+ *              "weights": null}]}               instead of the suite's, for this set
  *
  * "classify" asks the head of a fine-tuned model. */
 #ifndef DUET_EXPERIMENTS_SUITE_H
@@ -32,7 +32,7 @@ dt_suite *dt_suite_load(const char *path, dt_error *error);
 void dt_suite_free(dt_suite *suite); /* NULL is allowed */
 
 typedef struct dt_suite_options {
-    const char *results; /* the JSON file: {"suite": name, "results": [{"key", "weights", "set", "task", "seconds", "figures"}]} */
+    const char *results; /* the JSON file: {"results": [{"key", "suite", "weights", "set", "task", "seconds", "figures"}]} */
     bool again;          /* run also what is done */
     FILE *people;        /* a line for each task; NULL: none */
     dt_progress progress;

@@ -66,9 +66,32 @@ report "the results go where --out says" $?
 
 sed 's/"weights": \["tuned"\]/"weights": ["missing", "run"]/' suite.json >broken.json
 run "what fails is told" 1 'run, Others, classify: run has no classifier; duet finetune makes one' evaluate broken.json
-grep -q '^missing: no such file or run' said && grep -q "duet evaluate: 2 of the suite's tasks failed" said &&
+grep -q '^missing: no such file or run' said && grep -q "duet evaluate: 3 of the suite's tasks failed" said &&
     grep -q '^run  *Others  *zeroshot  *top-1' said
 report "and the rest is run" $?
+
+# What a key holds: the task's own settings, by content.
+printf 'red\ngreen\nblue\n' >classes.txt
+one() { # TASKS NAME
+    printf '{"name": "%s", "weights": "run", "sets": [{"name": "C", "data": "named.lmdb", "tasks": [%s], "classes": "classes.txt"}]}\n' \
+        "$2" "$1" >one.json
+}
+"$duet" pack --classes names.txt -o named.lmdb colours.bin >said 2>&1
+printf 'red\ngreen\nblue\n3\n4\n5\n6\n7\n8\n9\n' >classes.txt
+one '"zeroshot"' first
+run "classes of a file" 0 'run, C, zeroshot: [0-9.]* s$' evaluate one.json --out many.json
+one '"zeroshot", "retrieval"' first
+run "another task leaves the first alone" 0 'run, C, zeroshot: done before' evaluate one.json --out many.json
+printf 'red\ngreen\nblue\n3\n4\n5\n6\n7\n8\n9\n10\n' >classes.txt
+run "an edited file of classes is another task" 0 'run, C, zeroshot: [0-9.]* s$' evaluate one.json --out many.json
+one '"probe"' second
+sed 's/"tasks"/"train": "colours.lmdb", "tasks"/' one.json >two.json
+run "another suite in the same file" 0 'run, C, probe: [0-9.]* s$' evaluate two.json --out many.json
+[ "$(grep -c '"suite": "first"' many.json)" -eq 2 ] && [ "$(grep -c '"suite": "second"' many.json)" -eq 1 ]
+report "keeps the first one's results" $?
+mkdir copy && cp run/model.safetensors run/tokenizer.json copy/
+sed 's/"weights": "run"/"weights": ["run", "copy"]/' two.json >three.json
+run "the same model at another path" 0 '^copy  *C  *probe' evaluate three.json --out many.json
 
 bad() { # NAME PATTERN JSON
     printf '%s\n' "$3" >bad.json

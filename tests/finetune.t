@@ -299,4 +299,16 @@ if [ -e "$mnist" ]; then
 else
     skip "MNIST, one linear layer" "the data is not here"
 fi
+# A model that is an image tower alone.
+run "a tower of pixels" 0 "" finetune --set model=pixels-28px --train train.lmdb --epochs 1 --out bare --set batch_size=4
+run "names no classes by prompts" 1 'this model has no text tower' zeroshot -w bare train.lmdb
+run "has no embeddings" 1 'it has no embeddings' embed -w bare train.lmdb --out e.safetensors
+run "nor a probe of them" 1 'it has no embeddings' probe -w bare train.lmdb test.lmdb --after-projection
+run "nor pictures like a picture" 1 'it has no embeddings\|no text tower' retrieve -w bare train.lmdb --image 0
+run "but features" 0 'top-1 accuracy' probe -w bare train.lmdb test.lmdb
+run "what is no UTF-8 is not passed over" 1 'data.train: what was given is not UTF-8' finetune -w run --train "$(printf 'r\377.lmdb')" --out wrong
+grep -q '"command"' bare/config.json && grep -q 'finetune' bare/report.html
+report "the report says how to repeat a fine-tuning" $?
+run "the configuration of a run serves again" 0 '' finetune bare/config.json --out again
+
 finish

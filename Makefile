@@ -1,6 +1,7 @@
 # make          builds ./duet
 # make check    installs what is missing, builds, runs every test through prove
 # make demo     packs emoji, pretrains two small towers on them, evaluates (about five minutes)
+# make fuzz     feeds damaged files to the readers of weights and vocabularies (clang's libFuzzer; FUZZ_SECONDS each)
 # Variables: SANITIZE=1 (address, undefined) or SANITIZE=thread; TESTS="tests/x.c ..." for some tests;
 #            ARCH=x86-64-v3 for a binary that travels;
 #            ONEDNN=DIR to build against oneDNN in DIR/include and DIR/lib
@@ -104,9 +105,40 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@experiments/emoji.sh
 
+# Fuzzing with clang's libFuzzer: the readers of files that others wrote, each for FUZZ_SECONDS from the inputs in
+# tests/fuzz/corpus/NAME on. What it learns and finds goes to $(FUZZ).
+FUZZ_SECONDS ?= 600
+FUZZ          = $(BUILD)/fuzz
+FUZZ_FLAGS    = $(filter-out -fopenmp -march=%,$(DUET_CFLAGS)) -g -O1 -fsanitize=fuzzer-no-link,address,undefined \
+                -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FUZZERS       = $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/*.c))
+ifeq ($(shell command -v clang 2>/dev/null),)
+fuzz:
+	@echo "make fuzz: skipped, for it needs clang (with libFuzzer)"
+else
+fuzz: $(FUZZERS:%=$(FUZZ)/run-%)
+endif
+
+$(FUZZ)/%.o: %.c Makefile | needs
+	@mkdir -p $(@D)
+	@echo "  CC  $@"; clang $(FUZZ_FLAGS) -c $< -o $@
+
+$(FUZZ)/data.a: $(patsubst %.c,$(FUZZ)/%.o,$(wildcard data/*.c))
+	@rm -f $@
+	@echo "  AR  $@"; ar rcs $@ $^
+
+$(FUZZ)/run-%: $(FUZZ)/tests/fuzz/%.o $(FUZZ)/data.a
+	@clang -fsanitize=fuzzer,address,undefined $^ -o $(FUZZ)/$* $(filter-out -ldnnl -llbfgs,$(LIBS))
+	@mkdir -p $(FUZZ)/corpus/$*
+	@echo "  FUZZ  $* for $(FUZZ_SECONDS) s"
+	@$(FUZZ)/$* -max_total_time=$(FUZZ_SECONDS) -timeout=20 -print_final_stats=1 -artifact_prefix=$(FUZZ)/$*- \
+	    $(FUZZ)/corpus/$* tests/fuzz/corpus/$* 2> $(FUZZ)/$*.log \
+	    && echo "  FUZZ  $*: $$(sed -n 's/.*number_of_executed_units: *//p' $(FUZZ)/$*.log) inputs, no finding" \
+	    || { tail -40 $(FUZZ)/$*.log; echo "  FUZZ  $*: a finding; the input is named above"; exit 1; }
+
 clean:
 	rm -rf build duet
 
-.PHONY: all needs test check demo clean
+.PHONY: all needs test check demo fuzz clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -22,7 +22,7 @@ static const struct {
 
 struct dt_safetensors {
     char *path;
-    dt_map map;
+    dt_map map;     /* empty where the bytes are the caller's */
     json_t *header; /* owns the names and the metadata */
     size_t count;
     dt_st_tensor *tensors;  /* in the order of the data */
@@ -39,8 +39,7 @@ const char *dt_st_type_name(dt_st_type type)
     return types[type].name;
 }
 
-/* count = product of the shape, size = count * element size; false when a product does not fit. */
-static bool measure(dt_st_tensor *tensor)
+bool dt_st_measure(dt_st_tensor *tensor)
 {
     tensor->count = 1;
     for (int i = 0; i < tensor->rank; i++)
@@ -61,7 +60,7 @@ static bool read_shape(dt_st_tensor *tensor, const json_t *shape, dt_error *erro
             return dt_fail(error, "dimension %zu is not a count", i);
         tensor->shape[i] = json_integer_value(side);
     }
-    return measure(tensor) || dt_fail(error, "its shape is too large");
+    return dt_st_measure(tensor) || dt_fail(error, "its shape is too large");
 }
 
 static bool read_type(dt_st_tensor *tensor, const char *name, dt_error *error)
@@ -177,43 +176,48 @@ static bool read_entries(dt_safetensors *file, const uint8_t *data, size_t data_
     return check_cover(file, data, data_size, error);
 }
 
-static bool read_header(dt_safetensors *file, dt_error *error)
+static bool read_header(dt_safetensors *file, const uint8_t *bytes, size_t size, dt_error *error)
 {
-    const uint8_t *bytes = file->map.data;
-    if (file->map.size < 8)
-        return dt_fail(error, "%zu bytes are too few for a safetensors file", file->map.size);
+    if (size < 8)
+        return dt_fail(error, "%zu bytes are too few for a safetensors file", size);
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
         length = length << 8 | bytes[i];
-    if (length > HEADER_MAX || length > file->map.size - 8)
+    if (length > HEADER_MAX || length > size - 8)
         return dt_fail(
             error, "not a safetensors file, or cut short: it states a header of %llu bytes, the file has %zu",
-            (unsigned long long)length, file->map.size);
+            (unsigned long long)length, size);
     file->header = dt_json_parse((const char *)bytes + 8, length, "header", error);
     if (!file->header)
         return false;
     if (!json_is_object(file->header) || bytes[8] != '{')
         return dt_fail(error, "the header is %s, expected an object", dt_json_kind_name(file->header));
-    return read_entries(file, bytes + 8 + length, file->map.size - 8 - length, error);
+    return read_entries(file, bytes + 8 + length, size - 8 - length, error);
+}
+
+dt_safetensors *dt_safetensors_parse(const void *bytes, size_t size, const char *path, dt_error *error)
+{
+    dt_safetensors *file = calloc(1, sizeof *file);
+    if (!file || !(file->path = strdup(path)))
+        dt_fail(error, "%s: no memory", path);
+    else if (read_header(file, bytes, size, error))
+        return file;
+    else
+        dt_fail_prefix(error, "%s", path);
+    dt_safetensors_close(file);
+    return NULL;
 }
 
 dt_safetensors *dt_safetensors_open(const char *path, dt_error *error)
 {
-    dt_safetensors *file = calloc(1, sizeof *file);
-    if (!file || !(file->path = strdup(path))) {
-        dt_fail(error, "%s: no memory", path);
-        free(file);
+    dt_map map;
+    if (!dt_map_open(&map, path, error))
         return NULL;
-    }
-    if (!dt_map_open(&file->map, path, error)) {
-        dt_safetensors_close(file);
-        return NULL;
-    }
-    if (!read_header(file, error)) {
-        dt_fail_prefix(error, "%s", path);
-        dt_safetensors_close(file);
-        return NULL;
-    }
+    dt_safetensors *file = dt_safetensors_parse(map.data, map.size, path, error);
+    if (file)
+        file->map = map;
+    else
+        dt_map_close(&map);
     return file;
 }
 

@@ -42,6 +42,9 @@ typedef struct dt_st_tensor {
 size_t dt_st_type_size(dt_st_type type);      /* bytes an element */
 const char *dt_st_type_name(dt_st_type type); /* "F32" */
 
+/* Sets count and size from shape and type; false when a side is negative or a product does not fit. */
+bool dt_st_measure(dt_st_tensor *tensor);
+
 /* ---- reading ---- */
 
 typedef struct dt_safetensors dt_safetensors;
@@ -50,6 +53,10 @@ typedef struct dt_safetensors dt_safetensors;
  * together the tensors must cover the data exactly once. Tensors, names and data are borrowed from the
  * result. */
 dt_safetensors *dt_safetensors_open(const char *path, dt_error *error);
+
+/* The same for a file in memory, which must stay; `path` stands in messages. */
+dt_safetensors *dt_safetensors_parse(const void *bytes, size_t size, const char *path, dt_error *error);
+
 void dt_safetensors_close(dt_safetensors *file); /* NULL is allowed */
 
 size_t dt_safetensors_count(const dt_safetensors *file);

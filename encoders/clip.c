@@ -5,7 +5,7 @@
 int dt_clip_image_size(const dt_clip_config *c)
 {
     switch (c->vision) {
-    case DT_VISION_RESIDUAL: return c->residual.image_size;
+    case DT_VISION_RESIDUAL: return c->resnet.image_size;
     case DT_VISION_PIXELS: return c->pixels;
     default: return c->vit.image_size;
     }
@@ -16,21 +16,22 @@ bool dt_clip_mixes_batch(const dt_clip_config *c)
     return c->vision == DT_VISION_RESIDUAL;
 }
 
-/* x [n, width] times the parameter NAME [width, embed_dim], stored as published checkpoints have it. */
-static dt_tensor *project(dt_scope scope, const char *name, dt_tensor *x, int64_t embed_dim)
+static dt_tensor *project(dt_scope scope, const char *name, dt_tensor *x, dt_clip_projection kind, int64_t embed_dim)
 {
-    if (!embed_dim)
+    if (!embed_dim || kind == DT_PROJECT_NONE)
         return x;
-    int64_t width = x->shape.dim[x->shape.rank - 1];
-    dt_init init = dt_gaussian(1 / sqrtf((float)width));
-    return dt_matmul(x, dt_param(scope, name, dt_dims(width, embed_dim), init), false, false);
+    int64_t width = dt_width(x);
+    float deviation = 1 / sqrtf((float)width);
+    if (kind == DT_PROJECT_LINEAR)
+        return dt_linear_layer(dt_in(scope, "%s", name), x, embed_dim, deviation);
+    return dt_matmul(x, dt_param(scope, name, dt_dims(width, embed_dim), dt_gaussian(deviation)), false, false);
 }
 
 dt_tensor *dt_clip_image_features(dt_scope scope, const dt_clip_config *c, dt_tensor *images, bool training)
 {
     dt_scope visual = dt_in(scope, "visual");
     switch (c->vision) {
-    case DT_VISION_RESIDUAL: return dt_residual_tower(visual, &c->residual, images, training);
+    case DT_VISION_RESIDUAL: return dt_resnet(visual, &c->resnet, images, training);
     case DT_VISION_PIXELS: return dt_pixels(images);
     default: return dt_vit(visual, &c->vit, images);
     }
@@ -43,12 +44,12 @@ dt_tensor *dt_clip_text_features(dt_scope scope, const dt_clip_config *c, dt_ten
 
 dt_tensor *dt_clip_project_image(dt_scope scope, const dt_clip_config *c, dt_tensor *features)
 {
-    return project(dt_in(scope, "visual"), "proj", features, c->embed_dim);
+    return project(dt_in(scope, "visual"), "proj", features, c->image_projection, c->embed_dim);
 }
 
 dt_tensor *dt_clip_project_text(dt_scope scope, const dt_clip_config *c, dt_tensor *features)
 {
-    return project(scope, "text_projection", features, c->embed_dim);
+    return project(scope, "text_projection", features, c->text_projection, c->embed_dim);
 }
 
 dt_tensor *dt_clip_image(dt_scope scope, const dt_clip_config *c, dt_tensor *images, bool training)

@@ -1,22 +1,31 @@
-/* CLIP (Radford et al., 2021): an image tower and a text tower whose projections meet in one space. */
+/* CLIP (Radford et al., 2021): an image tower and a text tower whose projections meet in one space; SigLIP (Zhai et al., 2023)
+ * too, with its own towers. */
 #ifndef DUET_ENCODERS_CLIP_H
 #define DUET_ENCODERS_CLIP_H
 
 #include "encoders/pixels.h"
-#include "encoders/residual.h"
+#include "encoders/resnet.h"
 #include "encoders/text.h"
 #include "encoders/vit.h"
 
-typedef enum { DT_VISION_VIT, DT_VISION_RESIDUAL, DT_VISION_PIXELS } dt_vision_kind;
+typedef enum { DT_VISION_VIT, DT_VISION_RESIDUAL /* resnet.h */, DT_VISION_PIXELS } dt_vision_kind;
+
+/* From a tower's features to the common space. */
+typedef enum {
+    DT_PROJECT_MATRIX, /* NAME [width, embed_dim]: CLIP's */
+    DT_PROJECT_LINEAR, /* NAME.weight [embed_dim, width] and NAME.bias: SigLIP's of texts (Hugging Face: text_model.head) */
+    DT_PROJECT_NONE,   /* the features are in that space: attention pools, SigLIP's of images */
+} dt_clip_projection;
 
 typedef struct dt_clip_config {
     int embed_dim; /* 0: no projections, which only a model without a text tower can do without */
     dt_vision_kind vision;
-    dt_vit_config vit;           /* when vision is DT_VISION_VIT */
-    dt_residual_config residual; /* when vision is DT_VISION_RESIDUAL */
-    int pixels;                  /* when vision is DT_VISION_PIXELS: the side of the image */
+    dt_vit_config vit;       /* when vision is DT_VISION_VIT */
+    dt_resnet_config resnet; /* when vision is DT_VISION_RESIDUAL */
+    int pixels;              /* when vision is DT_VISION_PIXELS: the side of the image */
     bool has_text;
     dt_text_config text;
+    dt_clip_projection image_projection, text_projection;
     float init_logit_scale; /* the logarithm of the inverse temperature; CLIP: ln(1 / 0.07) */
     bool has_logit_bias;    /* for the sigmoid loss */
     float init_logit_bias;  /* SigLIP: -10 */
@@ -33,8 +42,8 @@ bool dt_clip_mixes_batch(const dt_clip_config *config);
 dt_tensor *dt_clip_image_features(dt_scope scope, const dt_clip_config *config, dt_tensor *images, bool training);
 dt_tensor *dt_clip_text_features(dt_scope scope, const dt_clip_config *config, dt_tensor *tokens);
 
-/* Features [n, width] -> embeddings [n, embed_dim], not yet of unit length; the features themselves where embed_dim is 0.
- * Parameters: visual.proj and text_projection, [width, embed_dim]. */
+/* Features [n, width] -> embeddings [n, embed_dim], not yet of unit length; the features themselves where embed_dim is 0 or
+ * there is no projection. Parameters: visual.proj and text_projection (dt_clip_projection). */
 dt_tensor *dt_clip_project_image(dt_scope scope, const dt_clip_config *config, dt_tensor *features);
 dt_tensor *dt_clip_project_text(dt_scope scope, const dt_clip_config *config, dt_tensor *features);
 

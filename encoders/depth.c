@@ -10,8 +10,8 @@ int dt_tower_blocks(const dt_clip_config *c, dt_tower tower)
     if (c->vision == DT_VISION_VIT)
         return c->vit.transformer.layers;
     int blocks = 0;
-    for (int i = 0; c->vision == DT_VISION_RESIDUAL && i < c->residual.stages; i++)
-        blocks += c->residual.blocks[i];
+    for (int i = 0; c->vision == DT_VISION_RESIDUAL && i < c->resnet.stages; i++)
+        blocks += c->resnet.blocks[i];
     return blocks;
 }
 
@@ -23,24 +23,36 @@ static int block_of(const dt_clip_config *c, dt_tower tower, const char *name)
         if (sscanf(name, "layer%d.%d.", &stage, &block) != 2)
             return 0;
         for (int i = 0; i < stage - 1; i++)
-            before += c->residual.blocks[i];
+            before += c->resnet.blocks[i];
         return before + block + 1;
     }
     return sscanf(name, "transformer.resblocks.%d.", &block) == 1 ? block + 1 : 0;
 }
 
+static bool begins(const char *name, const char *with)
+{
+    return !strncmp(name, with, strlen(with));
+}
+
+static bool ends_tower(const char *name)
+{
+    static const char *const ends[] = {"ln_final.", "ln_post.", "attnpool.", "attn_pool."};
+    bool found = false;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        found = found || begins(name, ends[i]);
+    return found;
+}
+
 int dt_param_depth(const dt_clip_config *c, const dt_head_config *head, const char *name)
 {
-    bool text = head->tower == DT_TOWER_TEXT, visual = !strncmp(name, "visual.", 7);
+    bool text = head->tower == DT_TOWER_TEXT, visual = begins(name, "visual.");
     int blocks = dt_tower_blocks(c, head->tower);
-    if (!strncmp(name, "head.", 5))
+    if (begins(name, "head."))
         return blocks + 2;
-    if (visual == text || !strncmp(name, "logit_", 6))
+    if (visual == text || begins(name, "logit_"))
         return -1;
     name += visual ? strlen("visual.") : 0;
-    if (!strcmp(name, text ? "text_projection" : "proj"))
+    if (begins(name, text ? "text_projection" : "proj"))
         return head->on_embedding ? blocks + 1 : -1;
-    if (!strncmp(name, text ? "ln_final." : "ln_post.", text ? 9 : 8))
-        return blocks + 1;
-    return block_of(c, head->tower, name);
+    return ends_tower(name) ? blocks + 1 : block_of(c, head->tower, name);
 }

@@ -2,17 +2,20 @@
 
 #include <math.h>
 
-dt_tensor *dt_norm_layer(dt_scope scope, dt_tensor *x, float eps)
+int64_t dt_width(const dt_tensor *x)
 {
-    int64_t width = x->shape.dim[x->shape.rank - 1];
-    return dt_layer_norm(x, dt_param(scope, "weight", dt_dims(width), dt_ones),
-                         dt_param(scope, "bias", dt_dims(width), dt_zeros), eps);
+    return x->shape.rank ? x->shape.dim[x->shape.rank - 1] : 0;
 }
 
-static dt_tensor *linear(dt_scope scope, dt_tensor *x, int64_t out, float deviation)
+dt_tensor *dt_norm_layer(dt_scope scope, dt_tensor *x, float eps)
 {
-    int64_t in = x->shape.dim[x->shape.rank - 1];
-    return dt_linear(x, dt_param(scope, "weight", dt_dims(out, in), dt_gaussian(deviation)),
+    dt_shape shape = dt_dims(dt_width(x));
+    return dt_layer_norm(x, dt_param(scope, "weight", shape, dt_ones), dt_param(scope, "bias", shape, dt_zeros), eps);
+}
+
+dt_tensor *dt_linear_layer(dt_scope scope, dt_tensor *x, int64_t out, float deviation)
+{
+    return dt_linear(x, dt_param(scope, "weight", dt_dims(out, dt_width(x)), dt_gaussian(deviation)),
                      dt_param(scope, "bias", dt_dims(out), dt_zeros));
 }
 
@@ -29,19 +32,19 @@ static dt_tensor *attention(dt_scope scope, const dt_transformer_config *c, dt_t
                                  dt_gaussian(1 / sqrtf((float)width)));
     dt_tensor *bias = dt_param(scope, "in_proj_bias", dt_dims(3 * width), dt_zeros);
     dt_tensor *mixed = dt_attention(dt_linear(x, weight, bias), c->heads, c->causal);
-    return linear(dt_in(scope, "out_proj"), mixed, width, ending(c));
+    return dt_linear_layer(dt_in(scope, "out_proj"), mixed, width, ending(c));
 }
 
-static dt_tensor *perceptron(dt_scope scope, const dt_transformer_config *c, dt_tensor *x)
+dt_tensor *dt_perceptron(dt_scope scope, const dt_transformer_config *c, dt_tensor *x)
 {
-    dt_tensor *hidden = linear(dt_in(scope, "c_fc"), x, c->hidden, 1 / sqrtf(2 * (float)c->width));
-    return linear(dt_in(scope, "c_proj"), dt_activate(hidden, c->activation), c->width, ending(c));
+    dt_tensor *hidden = dt_linear_layer(dt_in(scope, "c_fc"), x, c->hidden, 1 / sqrtf(2 * (float)c->width));
+    return dt_linear_layer(dt_in(scope, "c_proj"), dt_activate(hidden, c->activation), c->width, ending(c));
 }
 
 static dt_tensor *block(dt_scope scope, const dt_transformer_config *c, dt_tensor *x)
 {
     x = dt_add(x, attention(dt_in(scope, "attn"), c, dt_norm_layer(dt_in(scope, "ln_1"), x, c->norm_eps)));
-    return dt_add(x, perceptron(dt_in(scope, "mlp"), c, dt_norm_layer(dt_in(scope, "ln_2"), x, c->norm_eps)));
+    return dt_add(x, dt_perceptron(dt_in(scope, "mlp"), c, dt_norm_layer(dt_in(scope, "ln_2"), x, c->norm_eps)));
 }
 
 dt_tensor *dt_transformer(dt_scope scope, const dt_transformer_config *c, dt_tensor *x)

@@ -1,134 +1,50 @@
-/* Reading a model's description. */
+/* Reading a model's description. quick_gelu is open_clip's: false where it is not given. The presets have open_clip's names and
+ * meaning too: weights that OpenAI trained want NAME-quickgelu (RN50-quickgelu, ViT-B-32-quickgelu), others NAME. */
 #include "eval/model.h"
+
+#include "eval/config_fields.h"
 
 #include <string.h>
 
 enum { CLASSES_MAX = 1 << 20 };
 
-/* A tower's transformer as the description has it; widths and counts are bounded so that products cannot overflow. */
-typedef struct transformer_fields {
-    int width, layers, heads, head_width;
-    double mlp_ratio;
-} transformer_fields;
-
-static bool finish_transformer(const transformer_fields *f, dt_activation activation, bool causal, const char *file,
-                               const char *path, dt_transformer_config *c, dt_error *error)
+static bool settle_text(const dt_transformer_fields *f, bool quick_gelu, bool causal, const char *pool, const char *file,
+                        const char *path, dt_clip_config *c, dt_error *error)
 {
-    int heads = f->heads ? f->heads : f->width / f->head_width;
-    if (heads < 1 || f->width % heads)
-        return dt_fail(error, "%s: %s: width %d is not a multiple of its %d heads", file, path, f->width, heads);
-    *c = (dt_transformer_config){.width = f->width, .layers = f->layers, .heads = heads,
-                                 .hidden = (int)(f->width * f->mlp_ratio), .activation = activation,
-                                 .causal = causal, .norm_eps = 1e-5f};
-    return true;
+    c->text.read = !strcmp(pool, "argmax") ? DT_READ_LARGEST : !strcmp(pool, "last") ? DT_READ_LAST : DT_READ_FIRST;
+    if (c->text_projection == DT_PROJECT_NONE && f->width != c->embed_dim)
+        return dt_fail(error, "%s: embed_dim is %d, but %s.width is %d, and proj_type is \"none\"", file, c->embed_dim, path,
+                       f->width);
+    return dt_transformer_settle(f, quick_gelu, causal, file, path, &c->text.transformer, error);
 }
 
-static const char *join(char *room, size_t size, const char *path, const char *key)
-{
-    snprintf(room, size, "%s%s%s", path, *path ? "." : "", key);
-    return room;
-}
-
-static bool read_vit(const json_t *json, const char *file, const char *path, dt_activation activation,
-                     dt_vit_config *c, dt_error *error)
-{
-    transformer_fields f = {.head_width = 64, .mlp_ratio = 4};
-    const dt_json_field fields[] = {
-        {"tower", DT_JSON_STRING, NULL, .choices = "vit"},
-        {"image_size", DT_JSON_INT, &c->image_size, .required = true, .least = 1, .most = 8192},
-        {"patch_size", DT_JSON_INT, &c->patch_size, .required = true, .least = 1, .most = 8192},
-        {"width", DT_JSON_INT, &f.width, .required = true, .least = 1, .most = 65536},
-        {"layers", DT_JSON_INT, &f.layers, .required = true, .least = 1, .most = 1024},
-        {"heads", DT_JSON_INT, &f.heads, .least = 1, .most = 65536},
-        {"head_width", DT_JSON_INT, &f.head_width, .least = 1, .most = 65536},
-        {"mlp_ratio", DT_JSON_DOUBLE, &f.mlp_ratio, .least = 0.01, .most = 64},
-    };
-    if (!dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error))
-        return false;
-    if (c->patch_size > c->image_size)
-        return dt_fail(error, "%s: %s: a patch of %d pixels does not fit into an image of %d", file, path, c->patch_size,
-                       c->image_size);
-    return finish_transformer(&f, activation, false, file, path, &c->transformer, error);
-}
-
-static bool read_ints(const json_t *array, const char *file, const char *path, const char *key, int *values, int *count,
+static bool read_text(const json_t *json, const char *file, const char *path, bool quick_gelu, dt_clip_config *c,
                       dt_error *error)
 {
-    *count = (int)json_array_size(array);
-    if (*count < 1 || *count > DT_RESIDUAL_STAGES)
-        return dt_fail(error, "%s: %s.%s: expected a list of 1 to %d numbers", file, path, key, DT_RESIDUAL_STAGES);
-    for (int i = 0; i < *count; i++) {
-        const json_t *item = json_array_get(array, (size_t)i);
-        json_int_t value = json_integer_value(item);
-        if (!json_is_integer(item) || value < 1 || value > 65536)
-            return dt_fail(error, "%s: %s.%s[%d]: expected a whole number from 1 to 65536", file, path, key, i);
-        values[i] = (int)value;
-    }
-    return true;
-}
-
-static bool read_residual(const json_t *json, const char *file, const char *path, dt_residual_config *c,
-                          dt_error *error)
-{
-    const json_t *widths = NULL, *blocks = NULL;
-    int block_count;
-    c->stem_stride = 1;
+    dt_transformer_fields f = {.width = 512, .layers = 12, .head_width = 64, .mlp_ratio = 4, .norm_eps = 1e-5};
+    const char *pool = "argmax", *projection = "linear";
+    bool sees_all = false, bias = false;
+    c->text = (dt_text_config){.context_length = 77};
     const dt_json_field fields[] = {
-        {"tower", DT_JSON_STRING, NULL, .choices = "residual"},
-        {"image_size", DT_JSON_INT, &c->image_size, .required = true, .least = 1, .most = 8192},
-        {"widths", DT_JSON_ARRAY, &widths, .required = true},
-        {"blocks", DT_JSON_ARRAY, &blocks, .required = true},
-        {"stem_stride", DT_JSON_INT, &c->stem_stride, .least = 1, .most = 2},
-    };
-    if (!dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error) ||
-        !read_ints(widths, file, path, "widths", c->widths, &c->stages, error) ||
-        !read_ints(blocks, file, path, "blocks", c->blocks, &block_count, error))
-        return false;
-    return c->stages == block_count || dt_fail(error, "%s: %s: %d widths, but %d numbers of blocks", file, path,
-                                               c->stages, block_count);
-}
-
-static bool read_text(const json_t *json, const char *file, const char *path, dt_activation activation,
-                      dt_text_config *c, dt_error *error)
-{
-    transformer_fields f = {.head_width = 64, .mlp_ratio = 4};
-    c->context_length = 77;
-    c->vocab_size = 0;
-    const dt_json_field fields[] = {
-        {"context_length", DT_JSON_INT, &c->context_length, .least = 2, .most = 65536},
-        {"vocab_size", DT_JSON_INT, &c->vocab_size, .least = 2, .most = 1 << 24},
-        {"width", DT_JSON_INT, &f.width, .required = true, .least = 1, .most = 65536},
-        {"layers", DT_JSON_INT, &f.layers, .required = true, .least = 1, .most = 1024},
+        {"context_length", DT_JSON_INT, &c->text.context_length, .least = 2, .most = 65536},
+        {"vocab_size", DT_JSON_INT, &c->text.vocab_size, .least = 2, .most = 1 << 24},
+        {"width", DT_JSON_INT, &f.width, .least = 1, .most = 65536},
+        {"layers", DT_JSON_INT, &f.layers, .least = 1, .most = 1024},
         {"heads", DT_JSON_INT, &f.heads, .least = 1, .most = 65536},
         {"mlp_ratio", DT_JSON_DOUBLE, &f.mlp_ratio, .least = 0.01, .most = 64},
+        {"no_causal_mask", DT_JSON_BOOL, &sees_all, .required = false},
+        {"pool_type", DT_JSON_STRING, &pool, .choices = "argmax|last|first"},
+        {"proj_type", DT_JSON_STRING, &projection, .choices = "linear|none"},
+        {"proj_bias", DT_JSON_BOOL, &bias, .required = false},
+        {"act_kwargs", DT_JSON_OBJECT, &f.act_kwargs, .required = false},
+        {"norm_kwargs", DT_JSON_OBJECT, &f.norm_kwargs, .required = false},
     };
-    return dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error) &&
-           finish_transformer(&f, activation, true, file, path, &c->transformer, error);
-}
-
-static bool read_pixels(const json_t *json, const char *file, const char *path, dt_clip_config *c, dt_error *error)
-{
-    const dt_json_field fields[] = {
-        {"tower", DT_JSON_STRING, NULL, .choices = "pixels"},
-        {"image_size", DT_JSON_INT, &c->pixels, .required = true, .least = 1, .most = 8192},
-    };
-    return dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error);
-}
-
-static bool read_vision(const json_t *json, const char *file, const char *path, dt_activation activation,
-                        dt_clip_config *c, dt_error *error)
-{
-    const char *tower = json_string_value(json_object_get(json, "tower"));
-    if (tower && !strcmp(tower, "residual")) {
-        c->vision = DT_VISION_RESIDUAL;
-        return read_residual(json, file, path, &c->residual, error);
-    }
-    if (tower && !strcmp(tower, "pixels")) {
-        c->vision = DT_VISION_PIXELS;
-        return read_pixels(json, file, path, c, error);
-    }
-    c->vision = DT_VISION_VIT;
-    return read_vit(json, file, path, activation, &c->vit, error);
+    json_t *own = dt_own_fields(json, DT_OF_TEXT, file, path, error);
+    bool good = own && dt_json_read(own, file, path, fields, sizeof fields / sizeof *fields, error);
+    c->text_projection = !strcmp(projection, "none") ? DT_PROJECT_NONE : bias ? DT_PROJECT_LINEAR : DT_PROJECT_MATRIX;
+    good = good && settle_text(&f, quick_gelu, !sees_all, pool, file, path, c, error);
+    json_decref(own);
+    return good;
 }
 
 static bool read_head(const json_t *json, const char *file, const char *path, const dt_clip_config *c,
@@ -173,17 +89,19 @@ bool dt_model_config(const json_t *json, const char *file, const char *path, dt_
         {"preprocess_cfg", DT_JSON_OBJECT, &preprocess, .required = false},
         {"head", DT_JSON_OBJECT, &head_json, .required = false},
     };
-    if (!dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error))
+    json_t *own = dt_own_fields(json, DT_OF_MODEL, file, path, error);
+    bool good = own && dt_json_read(own, file, path, fields, sizeof fields / sizeof *fields, error);
+    json_decref(own);
+    if (!good)
         return false;
     json_t *bias = json_object_get(json, "init_logit_bias");
     c->has_logit_bias = bias && !json_is_null(bias);
-    dt_activation activation = quick_gelu ? DT_ACT_QUICK_GELU : DT_ACT_GELU;
     *head = (dt_head_config){0};
     c->has_text = text != NULL;
     if (text && !c->embed_dim)
         return dt_fail(error, "%s: embed_dim is missing: the width of the space in which the towers meet", file);
-    if (!read_vision(vision, file, join(place, sizeof place, path, "vision_cfg"), activation, c, error) ||
-        (text && !read_text(text, file, join(place, sizeof place, path, "text_cfg"), activation, &c->text, error)))
+    if (!dt_vision_config(vision, file, dt_config_place(place, sizeof place, path, "vision_cfg"), quick_gelu, c, error) ||
+        (text && !read_text(text, file, dt_config_place(place, sizeof place, path, "text_cfg"), quick_gelu, c, error)))
         return false;
-    return !head_json || read_head(head_json, file, join(place, sizeof place, path, "head"), c, head, error);
+    return !head_json || read_head(head_json, file, dt_config_place(place, sizeof place, path, "head"), c, head, error);
 }

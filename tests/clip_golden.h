@@ -17,28 +17,19 @@ static inline long golden_int(const json_t *config, const char *key)
     return (long)json_integer_value(json_object_get(config, key));
 }
 
-/* The reference's constructor arguments in open_clip's words. */
-static inline dt_model *golden_model(const char *config_path, const char *weights, json_t **config, dt_error *error)
+/* The reference's constructor arguments in open_clip's words, which they may be already. */
+static inline json_t *golden_description(json_t *config)
 {
-    *config = dt_json_load(config_path, error);
-    if (!*config)
-        return NULL;
-    json_t *json = json_pack(
-        "{s:i, s:b, s:{s:i, s:i, s:i, s:i, s:i}, s:{s:i, s:i, s:i, s:i, s:i}}", "embed_dim",
-        (int)golden_int(*config, "embed_dim"), "quick_gelu", 1, "vision_cfg", "image_size",
-        (int)golden_int(*config, "image_resolution"), "layers", (int)golden_int(*config, "vision_layers"), "width",
-        (int)golden_int(*config, "vision_width"), "patch_size", (int)golden_int(*config, "vision_patch_size"), "heads",
-        (int)golden_int(*config, "vision_heads"), "text_cfg", "context_length",
-        (int)golden_int(*config, "context_length"), "vocab_size", (int)golden_int(*config, "vocab_size"), "width",
-        (int)golden_int(*config, "transformer_width"), "heads", (int)golden_int(*config, "transformer_heads"), "layers",
-        (int)golden_int(*config, "transformer_layers"));
-    dt_model *model = dt_model_new(json, NULL, 1, error);
-    json_decref(json);
-    if (model && !dt_model_read(model, weights, error)) {
-        dt_model_free(model);
-        model = NULL;
-    }
-    return model;
+    if (json_object_get(config, "vision_cfg"))
+        return json_incref(config);
+    return json_pack("{s:i, s:b, s:{s:i, s:O, s:i, s:O, s:i}, s:{s:i, s:i, s:i, s:i, s:i}}", "embed_dim",
+                     (int)golden_int(config, "embed_dim"), "quick_gelu", 1, "vision_cfg", "image_size",
+                     (int)golden_int(config, "image_resolution"), "layers", json_object_get(config, "vision_layers"), "width",
+                     (int)golden_int(config, "vision_width"), "patch_size", json_object_get(config, "vision_patch_size"),
+                     "heads", (int)golden_int(config, "vision_heads"), "text_cfg", "context_length",
+                     (int)golden_int(config, "context_length"), "vocab_size", (int)golden_int(config, "vocab_size"), "width",
+                     (int)golden_int(config, "transformer_width"), "heads", (int)golden_int(config, "transformer_heads"),
+                     "layers", (int)golden_int(config, "transformer_layers"));
 }
 
 static inline float *golden_floats(const dt_safetensors *file, const char *name, size_t *count)
@@ -52,6 +43,37 @@ static inline float *golden_floats(const dt_safetensors *file, const char *name,
     if (tensor && count)
         *count = tensor->count;
     return values;
+}
+
+/* Gives every parameter and buffer its value from a file of the same names. */
+static inline bool golden_fill(dt_model *model, const char *weights, dt_error *error)
+{
+    dt_safetensors *file = dt_safetensors_open(weights, error);
+    bool good = file != NULL;
+    for (int i = 0; good && i < dt_params_count(model->params); i++) {
+        const dt_param_info *info = dt_params_info(model->params, i);
+        size_t count = 0;
+        float *values = golden_floats(file, info->name, &count);
+        good = (values && count == info->count) || dt_fail(error, "%s: %s is not there", weights, info->name);
+        if (good)
+            memcpy(dt_params_value(model->params, i), values, count * sizeof *values);
+        free(values);
+    }
+    dt_safetensors_close(file);
+    return good;
+}
+
+static inline dt_model *golden_model(const char *config_path, const char *weights, json_t **config, dt_error *error)
+{
+    *config = dt_json_load(config_path, error);
+    json_t *json = *config ? golden_description(*config) : NULL;
+    dt_model *model = json ? dt_model_new(json, NULL, 1, error) : NULL;
+    json_decref(json);
+    if (model && !golden_fill(model, weights, error)) {
+        dt_model_free(model);
+        model = NULL;
+    }
+    return model;
 }
 
 /* Reads images [.., 3, size, size] and tokens of batch `which` (0 where the file holds one batch). */

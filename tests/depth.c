@@ -9,6 +9,12 @@ static const char vit[] = "{\"embed_dim\": 4, \"vision_cfg\": {\"image_size\": 8
                           " \"layers\": 4, \"head_width\": 4}" TEXT "}";
 static const char residual[] = "{\"embed_dim\": 4, \"vision_cfg\": {\"tower\": \"residual\", \"image_size\": 8,"
                                " \"widths\": [4, 8, 8], \"blocks\": [1, 2, 1]}" TEXT "}";
+static const char modified[] = "{\"embed_dim\": 4, \"vision_cfg\": {\"image_size\": 32, \"layers\": [1, 2, 1, 1], \"width\": 2,"
+                               " \"head_width\": 32}" TEXT "}";
+static const char siglip[] = "{\"embed_dim\": 8, \"vision_cfg\": {\"tower\": \"siglip\", \"image_size\": 8, \"patch_size\": 4,"
+                             " \"width\": 8, \"layers\": 2, \"heads\": 2}, \"text_cfg\": {\"context_length\": 6,"
+                             " \"vocab_size\": 20, \"width\": 8, \"heads\": 2, \"layers\": 1, \"pool_type\": \"last\","
+                             " \"proj_bias\": true}}";
 static const char pixels[] = "{\"vision_cfg\": {\"tower\": \"pixels\", \"image_size\": 4}}";
 
 /* Classifies on one tower, into three classes. */
@@ -119,6 +125,16 @@ static const place of_residual[] = {
     {"visual.layer2.0.downsample.0.weight", 2}, {"visual.layer2.0.downsample.1.bias", 2},
     {"visual.layer2.1.bn2.running_var", 3}, {"visual.layer3.0.conv2.weight", 4}, {"visual.proj", 5},
     {"head.weight", 6}, {"ln_final.weight", -1}};
+static const place of_modified[] = {
+    {"visual.conv3.weight", 0}, {"visual.bn2.running_var", 0}, {"visual.layer1.0.bn3.weight", 1},
+    {"visual.layer2.1.conv1.weight", 3}, {"visual.layer4.0.downsample.0.weight", 5}, {"visual.attnpool.q_proj.weight", 6},
+    {"visual.attnpool.positional_embedding", 6}, {"head.bias", 7}, {"text_projection", -1}};
+static const place of_siglip[] = {
+    {"visual.conv1.bias", 0}, {"visual.positional_embedding", 0}, {"visual.transformer.resblocks.1.mlp.c_fc.bias", 2},
+    {"visual.ln_post.weight", 3}, {"visual.attn_pool.probe", 3}, {"visual.attn_pool.mlp.c_fc.weight", 3},
+    {"visual.attn_pool.attn.in_proj_weight", 3}, {"text_projection.weight", -1}};
+static const place of_siglip_text[] = {{"transformer.resblocks.0.ln_1.bias", 1}, {"text_projection.weight", 2},
+                                       {"text_projection.bias", 2}, {"visual.attn_pool.probe", -1}};
 static const place of_text[] = {
     {"token_embedding.weight", 0}, {"positional_embedding", 0}, {"transformer.resblocks.0.mlp.c_fc.weight", 1},
     {"transformer.resblocks.2.ln_2.bias", 3}, {"ln_final.weight", 4}, {"text_projection", 4}, {"head.weight", 5},
@@ -146,11 +162,15 @@ int main(void)
 {
     depths(vit, "image", 4, of_vit, sizeof of_vit / sizeof *of_vit);
     depths(residual, "image", 4, of_residual, sizeof of_residual / sizeof *of_residual);
+    depths(modified, "image", 5, of_modified, sizeof of_modified / sizeof *of_modified);
+    depths(siglip, "image", 2, of_siglip, sizeof of_siglip / sizeof *of_siglip);
+    depths(siglip, "text", 1, of_siglip_text, sizeof of_siglip_text / sizeof *of_siglip_text);
     depths(vit, "text", 3, of_text, sizeof of_text / sizeof *of_text);
     layers();
     unused_projection(vit, "image", "visual.proj");
     unused_projection(residual, "image", "visual.proj");
     unused_projection(vit, "text", "text_projection");
+    unused_projection(siglip, "text", "text_projection.weight");
 
     dt_model *plain = tuned(pixels, "image", "features", -1, 0.5);
     ok(rate_of(plain, "head.weight") == 1 && dt_tower_blocks(&plain->config, DT_TOWER_IMAGE) == 0,

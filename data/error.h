@@ -10,7 +10,7 @@
 #include <stdbool.h>
 
 typedef struct dt_error {
-    char message[1024]; /* UTF-8, one line; longer text is cut with "..." */
+    char message[4096]; /* UTF-8, one line; longer text is cut with "..." */
 } dt_error;
 
 /* Writes the message, printf-style. Always returns false, so that `return dt_fail(...)` reads well. */

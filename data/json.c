@@ -322,6 +322,17 @@ char *dt_json_text(const json_t *value, int indent, dt_error *error)
     return text;
 }
 
+json_t *dt_json_float(float value)
+{
+    char text[32];
+    for (int digits = 6; digits <= 9; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    return json_real(strtod(text, NULL));
+}
+
 bool dt_json_write(const char *path, const json_t *value, dt_error *error)
 {
     char *text = dt_json_text(value, 2, error);

@@ -66,6 +66,10 @@ bool dt_json_set(json_t *object, const json_t *defaults, const char *assignment,
  * equal. indent 0: one line. The caller frees with free(). NULL on failure (no memory, bad UTF-8, a NaN). */
 char *dt_json_text(const json_t *value, int indent, dt_error *error);
 
+/* A number with the fewest digits that give the same float again: 0.1, not the double that the float is. NULL: no memory, or
+ * not finite. */
+json_t *dt_json_float(float value);
+
 /* dt_json_text with indent 2 and a last newline, written atomically. */
 bool dt_json_write(const char *path, const json_t *value, dt_error *error);
 

@@ -284,7 +284,7 @@ static bool read_merge(dt_tokenizer *t, const json_t *merge, dt_error *error)
     return dt_tokenizer_add_merge(t, sides[0], sides[1], false, error);
 }
 
-static bool read_json(dt_tokenizer *t, const json_t *root, const char *name, dt_error *error)
+bool dt_tokenizer_read_json(dt_tokenizer *t, const json_t *root, const char *name, dt_error *error)
 {
     const json_t *model = json_object_get(root, "model"), *vocab = NULL, *merges = NULL, *merge;
     if (!json_is_object(model))
@@ -316,7 +316,7 @@ static bool parse(dt_tokenizer *t, const char *text, size_t size, const char *na
     if (text[first] != '{' && text[first] != '[')
         return parse_list(t, text, size, name, error);
     json_t *root = dt_json_parse(text, size, name, error);
-    bool good = root && read_json(t, root, name, error);
+    bool good = root && dt_tokenizer_read_json(t, root, name, error);
     json_decref(root);
     return good;
 }

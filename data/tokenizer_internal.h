@@ -2,6 +2,7 @@
 #ifndef DUET_DATA_TOKENIZER_INTERNAL_H
 #define DUET_DATA_TOKENIZER_INTERNAL_H
 
+#include "data/json.h"
 #include "data/tokenizer.h"
 
 enum {
@@ -66,6 +67,13 @@ bool dt_tokenizer_add_merge(dt_tokenizer *tokenizer, int32_t left, int32_t right
 
 /* Looks the alphabet, start and end up, hashes, and makes the tokenizer ready for use. */
 bool dt_tokenizer_finish(dt_tokenizer *tokenizer, dt_error *error);
+
+/* All of a tokenizer from the object that a tokenizer.json holds; `name` stands in messages. data/tokenizer_file.c. */
+bool dt_tokenizer_read_json(dt_tokenizer *tokenizer, const json_t *root, const char *name, dt_error *error);
+
+/* {"TEXT": id} and ["LEFT RIGHT"], new references; NULL: no memory, or a token that is not UTF-8. data/tokenizer_save.c. */
+json_t *dt_tokenizer_vocab_json(const dt_tokenizer *tokenizer);
+json_t *dt_tokenizer_merges_json(const dt_tokenizer *tokenizer);
 
 static inline uint32_t dt_pair_hash(int32_t left, int32_t right)
 {

@@ -23,7 +23,7 @@ static const char decoder[] =
 
 /* Each function below gives a new reference, or NULL where there is no memory: json_pack passes that on. */
 
-static json_t *vocab_json(const dt_tokenizer *t)
+json_t *dt_tokenizer_vocab_json(const dt_tokenizer *t)
 {
     json_t *vocab = json_object();
     for (int32_t id = 0; id < t->size; id++) {
@@ -36,7 +36,7 @@ static json_t *vocab_json(const dt_tokenizer *t)
     return vocab;
 }
 
-static json_t *merges_json(const dt_tokenizer *t)
+json_t *dt_tokenizer_merges_json(const dt_tokenizer *t)
 {
     json_t *merges = json_array();
     for (int32_t i = 0; i < t->merge_count; i++) {
@@ -54,7 +54,7 @@ static json_t *model_json(const dt_tokenizer *t)
 {
     return json_pack("{s:s, s:n, s:s, s:s, s:s, s:b, s:o, s:o}", "type", "BPE", "dropout", "unk_token",
                      DT_END_TEXT, "continuing_subword_prefix", "", "end_of_word_suffix", DT_WORD_END,
-                     "fuse_unk", 0, "vocab", vocab_json(t), "merges", merges_json(t));
+                     "fuse_unk", 0, "vocab", dt_tokenizer_vocab_json(t), "merges", dt_tokenizer_merges_json(t));
 }
 
 static json_t *added_json(const char *text, int32_t id)

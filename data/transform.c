@@ -62,13 +62,14 @@ static int index_to(uint64_t seed, int what, int turn, int most)
 static bool plan_eval(const dt_transform *t, int width, int height, plan *p, dt_error *error)
 {
     int64_t shorter = width < height ? width : height, longer = width < height ? height : width;
-    int64_t grown = t->size * longer / shorter;
+    int resize = t->resize ? t->resize : t->size;
+    int64_t grown = t->squash ? resize : resize * longer / shorter;
     if (grown > INT_MAX)
         return dt_fail(error, "a picture of %dx%d pixels is too long and thin to resize to %d", width, height,
-                       t->size);
+                       resize);
     *p = (plan){.eighths = 8,
-                .x = dt_axis_whole(width, width < height ? t->size : (int)grown),
-                .y = dt_axis_whole(height, width < height ? (int)grown : t->size)};
+                .x = dt_axis_whole(width, width < height ? resize : (int)grown),
+                .y = dt_axis_whole(height, width < height ? (int)grown : resize)};
     p->x.first = (int)nearbyint((p->x.size - t->size) / 2.0); /* ties to even, as Python's round */
     p->y.first = (int)nearbyint((p->y.size - t->size) / 2.0);
     p->x.count = p->y.count = t->size;

@@ -11,8 +11,9 @@
 #include "data/resample.h"
 
 typedef enum dt_transform_mode {
-    /* The short side becomes `size`, the long side int(size * long / short), then the central square; to the
-     * bits of torchvision's Resize and CenterCrop on Pillow images. CMYK is resized as CMYK, as there. */
+    /* The short side becomes `resize`, the long side int(resize * long / short), then the central square; to the
+     * bits of torchvision's Resize and CenterCrop on Pillow images. CMYK is resized as CMYK, as there. With
+     * `squash` both sides become `resize`, whatever the picture's shape. */
     DT_TRANSFORM_EVAL,
     /* torchvision's RandomResizedCrop: area uniform in scale (of the picture's), log aspect uniform in log
      * ratio, ten tries, else the largest central crop within the ratios. The crop is cut out, then resized to
@@ -32,6 +33,10 @@ typedef struct dt_transform {
     dt_interpolation interpolation;
     int size; /* pixels, 1..8192 */
     float mean[3], std[3];
+
+    /* Of DT_TRANSFORM_EVAL and DT_TRANSFORM_PAD_CROP. */
+    int resize; /* pixels, at least `size`; 0: `size` */
+    bool squash;
 
     /* Of the random modes; DT_TRANSFORM_EVAL uses none of the following. */
     double flip;           /* probability of a left-right mirror */

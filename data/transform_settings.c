@@ -59,6 +59,8 @@ bool dt_transform_check(const dt_transform *t, dt_error *error)
         t->interpolation > DT_BILINEAR)
         return dt_fail(error, "image transform: mode %d or interpolation %d is not known", (int)t->mode,
                        (int)t->interpolation);
+    if (t->resize && !in_range("resize", t->resize, t->size, 8192, error))
+        return false;
     if (t->mode == DT_TRANSFORM_EVAL)
         return true;
     if (!in_range("flip", t->flip, 0, 1, error) || !check_colour(t, error))

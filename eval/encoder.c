@@ -49,6 +49,8 @@ dt_encoder *dt_encoder_new(dt_model *model, const dt_backend *backend, dt_tower 
     dt_encoder *e = calloc(1, sizeof *e);
     if (tower == DT_TOWER_TEXT && !model->config.has_text)
         return fail(e, error, "this model has no text tower");
+    if (layer == DT_LAYER_EMBEDDING && !model->config.embed_dim)
+        return fail(e, error, "this model is an image tower alone; it has no embeddings to compare with texts");
     if (layer == DT_LAYER_LOGITS && (!model->head.classes || model->head.tower != tower))
         return fail(e, error, tower == DT_TOWER_TEXT ? "this model has no classifier of texts"
                                                      : "this model has no classifier of images");
@@ -120,7 +122,8 @@ bool dt_encode_texts(dt_model *model, dt_encoder *e, const char *const *texts, s
                      dt_error *error)
 {
     if (!model->tokenizer)
-        return dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights");
+        return dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights%s%.300s",
+                       *model->note ? "; " : "", model->note);
     size_t batch = (size_t)e->batch, context = (size_t)e->context;
     int32_t *ids = calloc(batch * context, sizeof *ids);
     bool good = ids || dt_fail(error, "out of memory");

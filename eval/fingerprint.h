@@ -11,7 +11,7 @@
 #include "eval/dataset.h"
 #include "eval/model.h"
 
-enum { DT_FINGERPRINT = 17, DT_PREPROCESSING = 160 }; /* room for the texts, their NUL included */
+enum { DT_FINGERPRINT = 17, DT_PREPROCESSING = 224 }; /* room for the texts, their NUL included */
 
 /* A hash of bytes that goes on from `hash` (0 at first): 64 bits, against accidents and not against malice.
  */

@@ -1,33 +1,11 @@
 #include "eval/model.h"
 
+#include "eval/preprocess.h"
 #include "eval/presets.h"
+#include "eval/weights.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* mean, std and interpolation of preprocess_cfg over CLIP's own. */
-static bool read_preprocess(const json_t *json, dt_transform *t, dt_error *error)
-{
-    const json_t *mean = NULL, *std = NULL;
-    const char *interpolation = "bicubic";
-    const dt_json_field fields[] = {
-        {"mean", DT_JSON_ARRAY, &mean, .required = false},
-        {"std", DT_JSON_ARRAY, &std, .required = false},
-        {"interpolation", DT_JSON_STRING, &interpolation, .choices = "bicubic|bilinear"},
-    };
-    if (!json)
-        return true;
-    if (!dt_json_read(json, "model", "preprocess_cfg", fields, sizeof fields / sizeof *fields, error))
-        return false;
-    for (size_t i = 0; i < 3; i++) {
-        if (mean)
-            t->mean[i] = (float)json_number_value(json_array_get(mean, i));
-        if (std)
-            t->std[i] = (float)json_number_value(json_array_get(std, i));
-    }
-    t->interpolation = strcmp(interpolation, "bilinear") ? DT_BICUBIC : DT_BILINEAR;
-    return dt_transform_check(t, error);
-}
 
 const char *dt_model_preset_name(size_t i)
 {
@@ -48,7 +26,7 @@ json_t *dt_model_preset(const char *name, dt_error *error)
 }
 
 /* Records everything once, for the parameters' names and shapes. */
-static bool declare_parameters(dt_model *model, uint64_t seed, dt_error *error)
+static bool declare_parameters(dt_model *model, dt_error *error)
 {
     dt_graph *g = dt_graph_new();
     if (!g)
@@ -67,9 +45,7 @@ static bool declare_parameters(dt_model *model, uint64_t seed, dt_error *error)
         dt_clip_logit_bias(root, c);
     if (model->head.classes)
         dt_classifier(root, c, &model->head, model->head.tower == DT_TOWER_TEXT ? tokens : images, true);
-    bool good = dt_graph_error(g) ? dt_fail(error, "model: %s", dt_graph_error(g))
-                                  : dt_params_allocate(model->params, seed) ||
-                                        dt_fail(error, "no memory for the model's parameters");
+    bool good = !dt_graph_error(g) || dt_fail(error, "model: %s", dt_graph_error(g));
     dt_graph_free(g);
     return good;
 }
@@ -92,7 +68,7 @@ static bool settle_vocabulary(dt_model *model, dt_error *error)
     return true;
 }
 
-dt_model *dt_model_new(const json_t *json, dt_tokenizer *tokenizer, uint64_t seed, dt_error *error)
+dt_model *dt_model_declare(const json_t *json, dt_tokenizer *tokenizer, dt_error *error)
 {
     dt_model *model = calloc(1, sizeof *model);
     if (!model || !(model->params = dt_params_new())) {
@@ -110,12 +86,23 @@ dt_model *dt_model_new(const json_t *json, dt_tokenizer *tokenizer, uint64_t see
         return NULL;
     }
     model->preprocess = dt_transform_default(DT_TRANSFORM_EVAL, dt_clip_image_size(&model->config));
-    if (!read_preprocess(json_object_get(model->json, "preprocess_cfg"), &model->preprocess, error) ||
-        !declare_parameters(model, seed, error)) {
+    const json_t *preprocess = json_object_get(model->json, "preprocess_cfg");
+    if (!dt_preprocess_read(preprocess, preset ? preset : "model", &model->preprocess, error) ||
+        !declare_parameters(model, error)) {
         dt_model_free(model);
         return NULL;
     }
     return model;
+}
+
+dt_model *dt_model_new(const json_t *json, dt_tokenizer *tokenizer, uint64_t seed, dt_error *error)
+{
+    dt_model *model = dt_model_declare(json, tokenizer, error);
+    if (!model || dt_params_allocate(model->params, seed))
+        return model;
+    dt_fail(error, "no memory for the model's parameters");
+    dt_model_free(model);
+    return NULL;
 }
 
 dt_model *dt_model_with_head(dt_model *old, json_t *head, dt_error *error)
@@ -125,9 +112,14 @@ dt_model *dt_model_with_head(dt_model *old, json_t *head, dt_error *error)
     if (!json || !head || json_object_set(json, "head", head))
         dt_fail(error, "out of memory");
     else
-        model = dt_model_new(json, old->tokenizer, 0, error);
+        model = dt_model_declare(json, old->tokenizer, error);
     if (json && head)
         old->tokenizer = NULL; /* it went to the new model, or down with it */
+    if (model && !dt_params_place(model->params, NULL)) {
+        dt_fail(error, "no memory for the model's parameters");
+        dt_model_free(model);
+        model = NULL;
+    }
     for (int i = 0; model && i < dt_params_count(model->params); i++) {
         const dt_param_info *info = dt_params_info(model->params, i);
         int from = dt_params_find(old->params, info->name);
@@ -152,5 +144,6 @@ void dt_model_free(dt_model *model)
     json_decref(model->json);
     dt_params_free(model->params);
     dt_tokenizer_free(model->tokenizer);
+    dt_weights_close(model->weights); /* after the parameters that lie there */
     free(model);
 }

@@ -26,27 +26,37 @@ typedef struct dt_model {
     json_t *json;             /* the description that config was read from */
     dt_params *params;        /* allocated */
     dt_tokenizer *tokenizer;  /* NULL: the model came without one */
-    dt_transform preprocess;  /* evaluation: size, mean, std, interpolation */
+    dt_transform preprocess;  /* evaluation: size, resize, mean, std, interpolation */
+    struct dt_weights *weights; /* of a loaded model: the files that its values lie in; NULL: they are its own */
+    char note[512];             /* of a loaded model: what was assumed, or could not be used; "": nothing */
 } dt_model;
 
 /* A model with fresh parameters, a pure function of the seed. `json` is a description or the name of a preset; takes over
  * `tokenizer` (may be NULL; otherwise its vocabulary must fit text_cfg.vocab_size, or set it where it is absent). */
 dt_model *dt_model_new(const json_t *json, dt_tokenizer *tokenizer, uint64_t seed, dt_error *error);
 
-/* From a run's folder (its newest weights), or from one .safetensors file that Duet wrote, with tokenizer.json beside it. */
+/* The parts of dt_model_new, for what gives the values itself: parameters are named and have shapes, but no values yet. */
+dt_model *dt_model_declare(const json_t *json, dt_tokenizer *tokenizer, dt_error *error);
+
+/* From a run's folder (its newest weights), a file of tensors, an open_clip folder or a Hugging Face folder (eval/origin.h),
+ * with the tokenizer that lies there. Values that can stay in the file's map do, so they are to be read only: training wants
+ * a model of its own (dt_model_new, dt_model_with_head). */
 dt_model *dt_model_load(const char *path, dt_error *error);
 
-/* The same model with a (new) head, described as above, whose parameters are zero. Takes over model and head, also when it
- * fails. */
+/* The same with another description (an object, or the name of a preset; NULL: the one that comes with it), or for images of
+ * another size (0: the description's), to which positional embeddings are interpolated. */
+dt_model *dt_model_load_as(const char *path, const json_t *description, int image_size, dt_error *error);
+
+/* The same model with a (new) head, described as above, whose parameters are zero; its values are its own. Takes over model
+ * and head, also when it fails. */
 dt_model *dt_model_with_head(dt_model *model, json_t *head, dt_error *error);
 const char *dt_model_class_name(const dt_model *model, size_t c); /* of the head; NULL beyond the last */
 void dt_model_free(dt_model *model); /* NULL is allowed */
 
-/* Writes parameters and buffers under their names, with the description in the metadata. Atomic. */
+/* Writes parameters and buffers under their names, with the description in the metadata, as safetensors. Atomic. */
 bool dt_model_save(const dt_model *model, const char *path, dt_error *error);
 
-/* Fills the model's parameters and buffers from a file with those names: all must be there with the right shapes; what is
- * missing, superfluous or of another shape is listed in the message. Tensors named "optimizer.*" are passed over. */
+/* Fills the model's parameters and buffers from a safetensors file with those names (eval/match.h). */
 bool dt_model_read(dt_model *model, const char *path, dt_error *error);
 
 /* ---- Embeddings ---- */

@@ -1,6 +1,7 @@
 #include "eval/model_file.h"
 
-#include "data/file.h"
+#include "eval/match.h"
+#include "eval/origin.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -39,67 +40,12 @@ bool dt_model_save(const dt_model *model, const char *path, dt_error *error)
     return good;
 }
 
-/* Adds to a list of differences, as far as there is room in a message. */
-static void list_difference(char *list, size_t size, int *differences, const char *text)
-{
-    size_t used = strlen(list);
-    if (used + strlen(text) + 3 < size)
-        snprintf(list + used, size - used, "%s%s", used ? "; " : "", text);
-    ++*differences;
-}
-
-static bool known(const dt_model *model, const char *name)
-{
-    return dt_params_find(model->params, name) >= 0 || !strncmp(name, "optimizer.", 10);
-}
-
-static bool same_shape(const dt_st_tensor *tensor, const dt_shape *shape)
-{
-    bool same = tensor->rank == shape->rank;
-    for (int i = 0; same && i < shape->rank; i++)
-        same = tensor->shape[i] == shape->dim[i];
-    return same;
-}
-
-/* Compares names and shapes before a single number is changed. */
-static bool check_tensors(const dt_model *model, const dt_safetensors *file, dt_error *error)
-{
-    char list[700] = "", text[400];
-    int differences = 0;
-    for (int i = 0; i < dt_params_count(model->params); i++) {
-        const dt_param_info *info = dt_params_info(model->params, i);
-        const dt_st_tensor *tensor = dt_safetensors_find(file, info->name);
-        dt_shape found = {.rank = tensor && tensor->rank <= DT_MAX_RANK ? tensor->rank : 0};
-        if (tensor)
-            memcpy(found.dim, tensor->shape, sizeof(int64_t) * (size_t)found.rank);
-        if (!tensor)
-            snprintf(text, sizeof text, "%.200s is missing", info->name);
-        else if (!same_shape(tensor, &info->shape))
-            snprintf(text, sizeof text, "%.100s is %.100s, expected %.100s", info->name, dt_shape_text(&found).chars,
-                     dt_shape_text(&info->shape).chars);
-        else
-            continue;
-        list_difference(list, sizeof list, &differences, text);
-    }
-    for (size_t i = 0; i < dt_safetensors_count(file); i++)
-        if (!known(model, dt_safetensors_at(file, i)->name)) {
-            snprintf(text, sizeof text, "%.200s is not part of this model", dt_safetensors_at(file, i)->name);
-            list_difference(list, sizeof list, &differences, text);
-        }
-    return !differences || dt_fail(error, "%s does not hold this model, %d tensors differ: %s",
-                                   dt_safetensors_path(file), differences, list);
-}
-
 bool dt_model_fill(dt_model *model, const dt_safetensors *file, dt_error *error)
 {
-    if (!check_tensors(model, file, error))
-        return false;
-    for (int i = 0; i < dt_params_count(model->params); i++) {
-        const dt_st_tensor *tensor = dt_safetensors_find(file, dt_params_info(model->params, i)->name);
-        if (!dt_st_to_float(tensor, dt_params_value(model->params, i), error))
-            return dt_fail_prefix(error, "%s", dt_safetensors_path(file));
-    }
-    return true;
+    dt_weights *weights = dt_weights_around(file, error);
+    bool good = weights && dt_model_match(model, weights, DT_NAMES_DUET, false, error);
+    dt_weights_close(weights);
+    return good;
 }
 
 bool dt_model_read(dt_model *model, const char *path, dt_error *error)
@@ -146,48 +92,64 @@ bool dt_run_weights(const char *run, char *path, size_t size, dt_error *error)
     return dt_fail(error, "%s: neither model.safetensors nor a checkpoint is there; is it the folder of a run?", run);
 }
 
-/* tokenizer.json beside the file, or above its checkpoints folder; NULL without an error where there is none. */
-static bool load_tokenizer(const char *weights, dt_tokenizer **tokenizer, dt_error *error)
+/* A description for images of another size: it is asked for once, in the tower, and in the preprocessing. */
+static bool set_image_size(json_t *description, int size, dt_error *error)
 {
-    char path[4200];
-    const char *slash = strrchr(weights, '/');
-    int length = slash ? (int)(slash - weights) : 1;
-    const char *folder = slash ? weights : ".", *const places[] = {"tokenizer.json", "../tokenizer.json"};
-    *tokenizer = NULL;
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%.*s/%s", length, folder, places[i]);
-        if (exists(path))
-            return (*tokenizer = dt_tokenizer_load(path, error)) != NULL;
-    }
+    json_t *vision = json_object_get(description, "vision_cfg"), *preprocess = json_object_get(description, "preprocess_cfg");
+    if (!json_is_object(vision) || json_object_set_new(vision, "image_size", json_integer(size)))
+        return dt_fail(error, "there is no vision_cfg in which image_size could be set");
+    if (json_object_get(preprocess, "size"))
+        json_object_set_new(preprocess, "size", json_integer(size));
+    json_object_del(preprocess, "resize");
     return true;
+}
+
+/* Texts are read at their first largest id (encoders/text.h), which others look for by its name. */
+static bool check_end(const dt_model *model, dt_error *error)
+{
+    const dt_tokenizer *t = model->tokenizer;
+    if (!t || !model->config.has_text || model->config.text.read != DT_READ_LARGEST ||
+        dt_tokenizer_end(t) == dt_tokenizer_vocab_size(t) - 1)
+        return true;
+    return dt_fail(error, "the tokenizer's end token is %d, but texts are read at their largest id, and there is %d",
+                   dt_tokenizer_end(t), dt_tokenizer_vocab_size(t) - 1);
+}
+
+static dt_model *load(dt_origin *origin, int image_size, dt_error *error)
+{
+    dt_tokenizer *tokenizer = NULL;
+    if ((image_size && !set_image_size(origin->description, image_size, error)) ||
+        !dt_origin_tokenizer(origin, &tokenizer, error))
+        return NULL;
+    dt_model *model = dt_model_declare(origin->description, tokenizer, error);
+    if (!model)
+        return NULL;
+    snprintf(model->note, sizeof model->note, "%s", origin->note);
+    if (!check_end(model, error) || !dt_model_match(model, origin->weights, origin->naming, true, error)) {
+        dt_model_free(model);
+        return NULL;
+    }
+    model->weights = origin->weights;
+    origin->weights = NULL;
+    return model;
+}
+
+dt_model *dt_model_load_as(const char *path, const json_t *description, int image_size, dt_error *error)
+{
+    dt_origin origin;
+    const char *preset = json_string_value(description);
+    json_t *given = preset ? dt_model_preset(preset, error) : json_incref((json_t *)(uintptr_t)description);
+    dt_model *model = NULL;
+    if (description && !given)
+        return NULL;
+    if (dt_origin_open(&origin, path, given, error))
+        model = load(&origin, image_size, error);
+    dt_origin_close(&origin);
+    json_decref(given);
+    return model;
 }
 
 dt_model *dt_model_load(const char *path, dt_error *error)
 {
-    char weights[4096];
-    struct stat status;
-    dt_tokenizer *tokenizer = NULL;
-    dt_model *model = NULL;
-    if (stat(path, &status)) {
-        dt_fail(error, "%s: no such file or run", path);
-        return NULL;
-    }
-    if (!S_ISDIR(status.st_mode))
-        snprintf(weights, sizeof weights, "%s", path);
-    else if (!dt_run_weights(path, weights, sizeof weights, error))
-        return NULL;
-    dt_safetensors *file = dt_safetensors_open(weights, error);
-    const char *text = file ? dt_safetensors_meta(file, "duet.model") : NULL;
-    if (file && !text)
-        dt_fail(error, "%s: no description of a model is in its metadata; Duet did not write it", weights);
-    json_t *json = text ? dt_json_parse(text, strlen(text), weights, error) : NULL;
-    if (json && load_tokenizer(weights, &tokenizer, error))
-        model = dt_model_new(json, tokenizer, 0, error);
-    if (model && !dt_model_fill(model, file, error)) {
-        dt_model_free(model);
-        model = NULL;
-    }
-    json_decref(json);
-    dt_safetensors_close(file);
-    return model;
+    return dt_model_load_as(path, NULL, 0, error);
 }

@@ -17,6 +17,8 @@ int dt_cmd_classify(int argc, char **argv);
 int dt_cmd_retrieve(int argc, char **argv);
 int dt_cmd_embed(int argc, char **argv);
 int dt_cmd_evaluate(int argc, char **argv);
+int dt_cmd_convert(int argc, char **argv);
+int dt_cmd_export(int argc, char **argv);
 int dt_cmd_bench(int argc, char **argv);
 int dt_cmd_report(int argc, char **argv);
 

@@ -2,6 +2,13 @@
 
 #include <string.h>
 
+/* Two settings of different "mode" have nothing to say to each other: what fits one is no default of the other. */
+static bool another_mode(const json_t *a, const json_t *b)
+{
+    const json_t *one = json_object_get(a, "mode"), *other = json_object_get(b, "mode");
+    return one && other && !json_equal((json_t *)one, (json_t *)other);
+}
+
 /* Puts the members of `from` over those of `onto`, descending into objects that both have; a model's description and
  * other values that are free in form are replaced whole. */
 static void overlay(json_t *onto, const json_t *from)
@@ -11,7 +18,7 @@ static void overlay(json_t *onto, const json_t *from)
     json_object_foreach((json_t *)from, key, value)
     {
         json_t *there = json_object_get(onto, key);
-        if (json_is_object(there) && json_is_object(value))
+        if (json_is_object(there) && json_is_object(value) && !another_mode(there, value))
             overlay(there, value);
         else
             json_object_set(onto, key, value);
@@ -27,6 +34,7 @@ json_t *dt_config_load(const char *defaults, const char *path, const char *const
     if (good) {
         overlay(json, file);
         json_object_del(json, "versions"); /* the config.json of a run serves as a configuration too */
+        json_object_del(json, "command");
     }
     for (size_t i = 0; good && i < count; i++)
         good = dt_json_set(json, NULL, overrides[i], error);
@@ -111,6 +119,8 @@ bool dt_config_transform(const json_t *augment, const dt_transform *preprocess, 
             mode = modes[i].mode;
     *t = dt_transform_default(mode, preprocess->size);
     t->interpolation = preprocess->interpolation;
+    t->resize = preprocess->resize;
+    t->squash = preprocess->squash;
     memcpy(t->mean, preprocess->mean, sizeof t->mean);
     memcpy(t->std, preprocess->std, sizeof t->std);
     const json_t *scale = NULL, *ratio = NULL;

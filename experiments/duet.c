@@ -25,6 +25,8 @@ static const command commands[] = {
     {"retrieve", "finds images and captions by each other, and images for texts or pictures", dt_cmd_retrieve},
     {"evaluate", "runs many evaluations by one file, into one table", dt_cmd_evaluate},
     {"embed", "writes embeddings of images and texts to a file", dt_cmd_embed},
+    {"convert", "reads weights of others, or for another image size, and writes Duet's own", dt_cmd_convert},
+    {"export", "writes a model as transformers or open_clip load it", dt_cmd_export},
     {"report", "writes a run's curves, figures and pictures as one page", dt_cmd_report},
     {"bench", "measures training and encoding speed of a model here", dt_cmd_bench},
     {NULL, NULL, NULL},

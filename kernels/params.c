@@ -12,6 +12,8 @@ struct dt_params {
     dt_param_info *info;
     int count, capacity;
     float *values, *gradients, *buffers;
+    void *blocks[3];     /* what these three lie in */
+    const float **lent;  /* by parameter; NULL: none is lent */
     size_t size, buffer_size;
 };
 
@@ -31,9 +33,9 @@ void dt_params_free(dt_params *params)
         return;
     dt_arena_free(params->arena);
     free(params->info);
-    free(params->values);
-    free(params->gradients);
-    free(params->buffers);
+    free(params->lent);
+    for (int i = 0; i < 3; i++)
+        free(params->blocks[i]);
     free(params);
 }
 
@@ -147,25 +149,39 @@ static void initialise(float *value, const dt_param_info *info, uint64_t seed)
     }
 }
 
-static float *zeros(size_t count)
+/* Zeros at a cache line. The pages of a large block are none until somebody writes to them: gradients that nobody computes and
+ * values that are lent cost no memory. */
+static float *zeros(size_t count, void **block)
 {
-    float *buffer = NULL;
-    if (posix_memalign((void **)&buffer, 64, sizeof(float) * (count ? count : 1)))
-        return NULL;
-    memset(buffer, 0, sizeof(float) * count);
-    return buffer;
+    enum { LINE = 64 };
+    *block = count <= SIZE_MAX / sizeof(float) - LINE ? calloc(count * sizeof(float) + LINE, 1) : NULL;
+    return *block ? (float *)(((uintptr_t)*block + LINE - 1) & ~(uintptr_t)(LINE - 1)) : NULL;
+}
+
+static bool make_room(dt_params *params)
+{
+    params->values = zeros(params->size, &params->blocks[0]);
+    params->gradients = zeros(params->size, &params->blocks[1]);
+    params->buffers = zeros(params->buffer_size, &params->blocks[2]);
+    return params->values && params->gradients && params->buffers;
 }
 
 bool dt_params_allocate(dt_params *params, uint64_t seed)
 {
-    params->values = zeros(params->size);
-    params->gradients = zeros(params->size);
-    params->buffers = zeros(params->buffer_size);
-    if (!params->values || !params->gradients || !params->buffers)
+    if (!make_room(params))
         return false;
     for (int i = 0; i < params->count; i++)
         initialise(dt_params_value(params, i), &params->info[i], seed);
     return true;
+}
+
+bool dt_params_place(dt_params *params, const float *const *lent)
+{
+    if (lent && !(params->lent = calloc((size_t)params->count + 1, sizeof *params->lent)))
+        return false;
+    for (int i = 0; lent && i < params->count; i++)
+        params->lent[i] = lent[i];
+    return make_room(params);
 }
 
 int dt_params_count(const dt_params *params)
@@ -186,6 +202,8 @@ void dt_params_set_rate(dt_params *params, int i, float rate)
 float *dt_params_value(dt_params *params, int i)
 {
     const dt_param_info *info = &params->info[i];
+    if (params->lent && params->lent[i])
+        return (float *)(uintptr_t)params->lent[i];
     return (info->trainable ? params->values : params->buffers) + info->offset;
 }
 
@@ -254,6 +272,10 @@ void dt_store_gradients_from(dt_tensor *const *ys, dt_tensor *const *dys, int re
     dt_graph *g = dt_graph_of(ys[0]);
     if (g->error || !g->params)
         return;
+    if (g->params->lent) {
+        dt_graph_fail(g, "gradient", "the parameters are lent, so they cannot be trained; copy them into a model of their own");
+        return;
+    }
     dt_tensor **wrt = dt_arena_alloc(g->arena, sizeof *wrt * (size_t)g->param_capacity);
     dt_tensor **gradient = dt_arena_alloc(g->arena, sizeof *gradient * (size_t)g->param_capacity);
     if (!wrt || !gradient) {

@@ -44,6 +44,12 @@ dt_tensor *dt_buffer(dt_scope scope, const char *name, dt_shape shape, dt_init i
 /* Allocates the buffers and sets initial values, a pure function of (seed, name). False: no memory. */
 bool dt_params_allocate(dt_params *params, uint64_t seed);
 
+/* In place of dt_params_allocate, for a model that is read: all values are zero, except that those of parameter or buffer i
+ * lie at lent[i] where that is not NULL (`lent` may be NULL too). Lent values stay the lender's, are only read, and must
+ * outlive the params. With any lent, dt_params_values and dt_params_buffers do not hold the whole, and to record gradients is
+ * an error of the graph. False: no memory. */
+bool dt_params_place(dt_params *params, const float *const *lent);
+
 /* Parameters and buffers in the order of declaration. */
 int dt_params_count(const dt_params *params);
 const dt_param_info *dt_params_info(const dt_params *params, int i);

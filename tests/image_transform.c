@@ -82,6 +82,25 @@ static void test_flip(const dt_image *image)
     }
 }
 
+/* Resize and crop with sizes of their own, and without regard to the picture's shape. */
+static void test_resize(void)
+{
+    dt_image image = paint(100, 50);
+    dt_transform t = plain(DT_TRANSFORM_EVAL);
+    ok(run(&t, &image, 0, got) && fabsf(got[FLOATS - 3] - 0.75f) < 0.03f, "the central square is kept");
+    t.squash = true;
+    ok(run(&t, &image, 0, got) && got[0] < 0.03f && got[FLOATS - 3] > 0.97f && got[FLOATS - 2] > 0.97f,
+       "squashed: the whole picture");
+    t.resize = 2 * SIZE;
+    ok(run(&t, &image, 0, got) && fabsf(got[0] - 0.25f) < 0.03f && fabsf(got[FLOATS - 2] - 0.75f) < 0.03f,
+       "then the centre of a larger one");
+    t.squash = false;
+    ok(run(&t, &image, 0, got) && fabsf(got[0] - 0.375f) < 0.03f && fabsf(got[1] - 0.25f) < 0.03f, "of the short side");
+    t.resize = SIZE - 1;
+    ok(!dt_transform_check(&t, NULL), "nothing is cut out of less");
+    dt_image_free(&image);
+}
+
 static void test_repeatable(const dt_image *image)
 {
     for (int mode = DT_TRANSFORM_EVAL; mode <= DT_TRANSFORM_PAD_CROP; mode++) {
@@ -389,6 +408,7 @@ int main(void)
     dt_image image = paint(57, 43);
     test_flip(&image);
     test_repeatable(&image);
+    test_resize();
     test_crop_statistics();
     test_crop_exact();
     test_reduced();

@@ -1,0 +1,96 @@
+/* duet convert: weights of others as Duet's own. */
+#include <stdio.h>
+#include <string.h>
+
+#include "data/file.h"
+#include "eval/model.h"
+#include "eval/open_clip_config.h"
+#include "experiments/commands.h"
+#include "experiments/options.h"
+
+typedef struct settings {
+    const char *in, *out, *config;
+    int image_size;
+} settings;
+
+static const char summary[] = "Reads a model and writes it in Duet's form: safetensors with the description in the metadata, "
+                              "and tokenizer.json beside it. IN is what --weights takes anywhere: a run, a file of weights "
+                              "(.safetensors, .pt, .bin), an open_clip folder, or a Hugging Face folder. OUT is "
+                              "NAME.safetensors, or a folder, for model.safetensors.";
+
+static bool convert(const settings *s, dt_error *error);
+
+int dt_cmd_convert(int argc, char **argv)
+{
+    settings s = {0};
+    const dt_option options[] = {
+        {"config", 'c', DT_STRING, &s.config, "FILE|PRESET",
+         .help = "the model's description, where none comes with the weights, or another"},
+        {"image-size", 0, DT_INT, &s.image_size, "N", "pixels of a side: positional embeddings are interpolated to them",
+         .least = 1, .most = 8192},
+    };
+    const dt_usage usage = {"duet convert", "IN OUT", summary, options, sizeof options / sizeof options[0],
+                            .least = 2,     .most = 2};
+    char **words;
+    int count, status = dt_options_parse(&usage, argc, argv, &words, &count);
+    if (status >= 0)
+        return status;
+    dt_error error;
+    s.in = words[0];
+    s.out = words[1];
+    if (convert(&s, &error))
+        return DT_EXIT_GOOD;
+    fprintf(stderr, "duet convert: %s\n", error.message);
+    return DT_EXIT_FAILURE;
+}
+
+/* A description from a file, open_clip's kind with a model_cfg included, or the name of a preset. */
+static json_t *read_config(const char *word, dt_error *error)
+{
+    if (!dt_file_exists(word))
+        return dt_model_preset(word, error);
+    json_t *json = dt_json_load(word, error);
+    if (!json_object_get(json, "model_cfg"))
+        return json;
+    json_decref(json);
+    return dt_open_clip_description(word, error);
+}
+
+static bool is_file_name(const char *path)
+{
+    static const char end[] = ".safetensors";
+    size_t length = strlen(path);
+    return length > strlen(end) && !strcmp(path + length - strlen(end), end);
+}
+
+static bool write_model(const dt_model *model, const char *out, dt_error *error)
+{
+    bool file = is_file_name(out);
+    const char *slash = file ? strrchr(out, '/') : NULL;
+    char folder[4096], path[4200];
+    if (strlen(out) >= sizeof folder)
+        return dt_fail(error, "%.100s...: the path is too long", out);
+    snprintf(folder, sizeof folder, "%.*s", file ? slash ? (int)(slash - out + (slash == out)) : 1 : (int)strlen(out),
+             file && !slash ? "." : out);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    if (!dt_make_directories(folder, error) || !dt_model_save(model, file ? out : path, error))
+        return false;
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    return !model->tokenizer || dt_tokenizer_save(model->tokenizer, path, error);
+}
+
+static bool convert(const settings *s, dt_error *error)
+{
+    json_t *config = s->config ? read_config(s->config, error) : NULL;
+    dt_model *model = s->config && !config ? NULL : dt_model_load_as(s->in, config, s->image_size, error);
+    bool good = model && write_model(model, s->out, error);
+    if (good) {
+        if (*model->note)
+            fprintf(stderr, "duet convert: %s\n", model->note);
+        printf("%s: %zu parameters, images of %d pixels, %s\n", s->out, dt_params_trainable(model->params),
+               model->preprocess.size, model->tokenizer ? "with its tokenizer" : "without a tokenizer");
+    }
+    dt_model_free(model);
+    json_decref(config);
+    return good;
+}

@@ -1,0 +1,80 @@
+#!/bin/sh
+# duet convert and duet export: weights of others in and out.
+. tests/cli.sh
+fixtures=$root/tests/golden/convert
+echo "a cat" >texts
+
+# same NAME A B: whether two files are equal.
+same() {
+    cmp "$2" "$3" >said 2>&1
+    report "$1" $?
+}
+
+run "a Hugging Face folder is read" 0 "images of 32 pixels, with its tokenizer" convert "$fixtures/hf-clip" own
+run "what was written is a model of Duet's" 0 "1 texts, width 12" embed -w own --texts texts -o own.npy
+run "as the folder is" 0 "1 texts, width 12" embed -w "$fixtures/hf-clip" --texts texts -o theirs.npy
+same "and both say the same" own.npy theirs.npy
+run "a file of its own" 0 "without a tokenizer" convert "$fixtures/openai-vit.pt" vit.safetensors
+grep -q "QuickGELU were assumed" said
+report "what was assumed is said" $?
+run "for images of another size" 0 "images of 48 pixels" convert vit.safetensors larger --image-size 48
+run "out to transformers" 0 "with its tokenizer" export --format hf own hf
+[ -f hf/config.json ] && [ -f hf/model.safetensors ] && [ -f hf/preprocessor_config.json ] && [ -f hf/tokenizer_config.json ] &&
+    [ -f hf/vocab.json ] && [ -f hf/merges.txt ] && [ -f hf/special_tokens_map.json ]
+report "all files that it reads are there" $?
+run "in again" 0 parameters convert hf again
+same "a round trip keeps every bit" own/model.safetensors again/model.safetensors
+run "out to open_clip" 0 parameters export -f open_clip vit.safetensors oc
+run "and in again" 0 parameters convert oc/open_clip_model.safetensors vit2.safetensors
+
+# With a description that is not the file's.
+cat >other.json <<'END'
+{"embed_dim": 12, "quick_gelu": true, "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2},
+ "text_cfg": {"context_length": 16, "vocab_size": 520, "width": 32, "heads": 1, "layers": 1}}
+END
+run "another description: all differences" 1 "token_embedding.weight is \[520, 64\], expected \[520, 32\]" \
+    convert "$fixtures/openai-vit.pt" bad.safetensors --config other.json
+grep -q "visual.transformer.resblocks.\*.ln_1.weight is missing" said && [ ! -e bad.safetensors ]
+report "missing tensors too, and nothing is written" $?
+run "a preset" 1 "expected \[768, 3, 32, 32\]" convert "$fixtures/openai-vit.pt" bad --config ViT-B-32
+run "no such preset" 1 "no model preset is called" convert "$fixtures/openai-vit.pt" bad --config ViT-X
+
+# Folders that lack something.
+mkdir no-weights
+cp "$fixtures/hf-clip/config.json" no-weights
+run "no weights" 1 "neither model.safetensors nor pytorch_model.bin is there" convert no-weights bad
+mkdir alone
+cp "$fixtures/hf-clip/model.safetensors" alone
+run "no config.json" 1 "there is no config.json beside it" convert alone/model.safetensors bad
+cp -r "$fixtures/hf-siglip" shards && chmod -R u+w shards && rm shards/model-00002-of-00002.safetensors
+run "a shard is missing" 1 "model-00002-of-00002.safetensors: No such file" convert shards bad
+sed 's|model-00001-of|../model-00001-of|' "$fixtures/hf-siglip/model.safetensors.index.json" >shards/model.safetensors.index.json
+run "a shard outside of the folder" 1 "expected the name of a file beside the index, found '../model-00001" convert shards bad
+cp "$fixtures/hf-siglip/model-00002-of-00002.safetensors" shards
+sed 's|model-00002-of|model-00001-of|' "$fixtures/hf-siglip/model.safetensors.index.json" >shards/model.safetensors.index.json
+run "a tensor in another shard" 1 "model-00001-of-00002.safetensors does not hold" convert shards bad
+
+# What is not supported is named. change WHAT INTO PATTERN
+change() {
+    rm -rf changed
+    cp -r "$fixtures/hf-clip" changed && chmod -R u+w changed
+    sed "s|$1|$2|" "$fixtures/hf-clip/config.json" >changed/config.json
+    sed "s|$1|$2|" "$fixtures/hf-clip/preprocessor_config.json" >changed/preprocessor_config.json
+    run "$1 -> $2" 1 "$3" convert changed bad
+}
+change '"model_type": "clip",' '"model_type": "blip",' 'model_type: expected one of clip|siglip'
+change '"hidden_act": "gelu"' '"hidden_act": "silu"' 'hidden_act: expected one of quick_gelu|gelu|gelu_pytorch_tanh'
+change '"resample": 2' '"resample": 1' 'resample: 1 is not supported'
+change '"do_resize": true' '"do_resize": false' 'do_resize: false is not supported'
+change '"crop_size": 32' '"crop_size": 30' 'pictures of 30 pixels come out, of a resize to 40; the model takes 32'
+change '"shortest_edge": 40' '"longest_edge": 40' 'expected a number, a shortest_edge'
+change '"num_channels": 3' '"num_channels": 1' 'num_channels'
+change '"hidden_size": 16' '"hidden_size": 18' 'text_model.encoder.layers.\*.self_attn.q_proj.weight is \[16, 16\], expected \[54, 18\]'
+
+run "export needs a format" 2 "format" export own out
+run "of two" 2 "hf|open_clip" export --format onnx own out
+run "a residual tower" 1 "ViT towers only, and this model's image tower is a residual network" \
+    export -f hf "$fixtures/openai-resnet.pt" out
+[ ! -e out ]
+report "nothing is written of what is refused" $?
+finish

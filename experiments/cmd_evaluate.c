@@ -3,11 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/file.h"
 #include "data/json.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
+#include "experiments/run_folder.h"
 #include "experiments/suite.h"
 
 static const char summary[] =
@@ -77,13 +79,12 @@ static void print_table(const json_t *results, bool all)
                 print_figure(result, figure, width);
 }
 
-/* "suites/small.json" -> "suites/small-results.json" */
-static void default_results(const char *suite, char *path, size_t size)
+/* "suites/small.json" -> "runs/small-results.json" */
+static void default_results(const char *suite, char path[DT_RUN_PATH])
 {
-    size_t length = strlen(suite);
-    if (length > 5 && !strcmp(suite + length - 5, ".json"))
-        length -= 5;
-    snprintf(path, size, "%.*s-results.json", (int)length, suite);
+    char folder[DT_RUN_PATH];
+    dt_run_default_folder(suite, folder);
+    snprintf(path, DT_RUN_PATH, "%.*s-results.json", DT_RUN_PATH - 16, folder);
 }
 
 int dt_cmd_evaluate(int argc, char **argv)
@@ -91,7 +92,7 @@ int dt_cmd_evaluate(int argc, char **argv)
     const char *out = NULL;
     bool again = false, all = false, json = false, quiet = false;
     const dt_option options[] = {
-        {"out", 'o', DT_STRING, &out, "FILE", .help = "the results (default: SUITE-results.json beside SUITE.json)"},
+        {"out", 'o', DT_STRING, &out, "FILE", .help = "the results (default: runs/SUITE-results.json)"},
         {"again", 0, DT_FLAG, &again, .help = "run also what is done"},
         {"all", 'a', DT_FLAG, &all, .help = "print every figure, not only the chief ones"},
         {"json", 0, DT_FLAG, &json, .help = "print one JSON list instead of a table"},
@@ -99,17 +100,17 @@ int dt_cmd_evaluate(int argc, char **argv)
     };
     const dt_usage usage = {"duet evaluate", "SUITE.json", summary, options, sizeof options / sizeof *options,
                             .least = 1, .most = 1};
-    char **words, path[4096];
+    char **words, path[DT_RUN_PATH];
     int count, status = dt_options_parse(&usage, argc, argv, &words, &count);
     if (status >= 0)
         return status;
-    default_results(words[0], path, sizeof path);
+    default_results(words[0], path);
     dt_error error;
     size_t failed = 0;
     const dt_suite_options o = {.results = out ? out : path, .again = again, .people = quiet ? NULL : stderr,
                                 .progress = dt_terminal_progress(quiet)};
     dt_suite *suite = dt_suite_load(words[0], &error);
-    bool good = suite && dt_suite_run(suite, &o, &failed, &error);
+    bool good = suite && (out || dt_make_directories("runs", &error)) && dt_suite_run(suite, &o, &failed, &error);
     if (good && json)
         good = dt_print_json(dt_suite_results(suite), 2, &error);
     else if (good)

@@ -51,7 +51,30 @@ static bool open_model(run *r, dt_error *error)
         return (r->model = dt_model_load(c->weights, error)) != NULL;
     if (c->tokenizer && !(tokenizer = dt_tokenizer_load(c->tokenizer, error)))
         return false;
-    return (r->model = dt_model_new(c->model, tokenizer, (uint64_t)c->seed, error)) != NULL;
+    json_t *json = json_is_string(c->model) ? dt_model_preset(json_string_value(c->model), error) : json_deep_copy(c->model);
+    if (json && c->tower == DT_TOWER_IMAGE && !tokenizer) { /* nobody would train its text tower */
+        json_object_del(json, "text_cfg");
+        json_object_del(json, "init_logit_bias");
+        if (!c->on_embedding)
+            json_object_del(json, "embed_dim");
+    }
+    r->model = json ? dt_model_new(json, tokenizer, (uint64_t)c->seed, error) : NULL;
+    json_decref(json);
+    return r->model != NULL;
+}
+
+/* A diverged model is not worth starting from, and its losses would blame the learning rate. */
+static bool check_weights(const run *r, dt_error *error)
+{
+    for (int i = 0; i < dt_params_count(r->model->params); i++) {
+        const dt_param_info *info = dt_params_info(r->model->params, i);
+        const float *value = dt_params_value(r->model->params, i);
+        for (size_t k = 0; k < info->count; k++)
+            if (!isfinite(value[k]))
+                return dt_fail(error, "%s: %s is not finite at %zu; this model has diverged",
+                               r->config.weights ? r->config.weights : "model", info->name, k);
+    }
+    return true;
 }
 
 /* From the class prompts, or from nothing; then what training starts from is kept where it will be compared with. */
@@ -112,7 +135,7 @@ static bool open_log(run *r, bool resumed, bool quiet, dt_error *error)
 /* The first writing of a run, which replaces what an earlier one left in the folder. */
 static bool begin(run *r, bool restart, dt_error *error)
 {
-    static const char *const left[] = {"best.safetensors", "interpolated.safetensors", "evaluation.json"};
+    static const char *const left[] = {"best.safetensors", "interpolated.safetensors"};
     char path[DT_RUN_PATH];
     if (!dt_run_start(&r->folder, "finetune", r->config.json, r->model->tokenizer, restart, error))
         return false;
@@ -143,7 +166,7 @@ static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step = 0;
     char path[DT_RUN_PATH];
-    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_model(r, error) ||
+    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_model(r, error) || !check_weights(r, error) ||
         !dt_finetune_data_open(&r->data, &r->config, error) || !make_head(r, error))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
@@ -232,8 +255,11 @@ static bool train(run *r, bool *stopped, dt_error *error)
     r->started = dt_now() - r->state.seconds;
     r->last = dt_now();
     r->last_step = (int64_t)r->state.step;
+    bool enough = false;
+    if (r->state.step == 0 && dt_finetune_validated(&r->data) && !validate(r, per_epoch, &enough, error))
+        return false; /* the start is the first candidate for the best */
     while ((int64_t)r->state.step < r->state.total_steps) {
-        bool enough = false;
+        enough = false;
         if (!one_step(r, error))
             return false;
         bool epoch = r->state.step % per_epoch == 0;
@@ -384,9 +410,9 @@ int dt_cmd_finetune(int argc, char **argv)
         {"weights", 'w', DT_STRING, &w.weights, "RUN|FILE", .help = "the model to start from: a run's folder, or a .safetensors file"},
         {"train", 0, DT_STRING, &w.train, "DATA", .help = "a pair store or a folder of class folders; for texts also .csv, .tsv, .jsonl"},
         {"validation", 0, DT_STRING, &w.validation, "DATA", .help = "what to choose the best epoch by (default: a tenth of the training data)"},
-        {"test", 0, DT_STRINGS, &w.test, "DATA", .help = "what to measure the result on; may be repeated"},
+        {"test", 0, DT_STRINGS, &w.test, "DATA", .help = "what to measure the result on"},
         {"tower", 0, DT_CHOICE, &w.tower, "image|text", .help = "which tower gets a classifier (default: image)"},
-        {"head", 0, DT_CHOICE, &w.head, "zeroshot|new", .help = "start from the class prompts' embeddings (default with --weights), or from nothing"},
+        {"head", 0, DT_CHOICE, &w.head, "zeroshot|new", .help = "start from the class prompts' embeddings (default for the image tower of --weights), or from nothing"},
         {"layers", 0, DT_STRING, &w.layers, "all|head|N", .help = "what is trained: everything, the head, or the last N blocks too (default: all)"},
         {"epochs", 0, DT_INT, &w.epochs, "N", .help = "passes over the training data (default: 10)", .least = 1, .most = 1 << 20},
         {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json, else runs/finetune)"},

@@ -1,5 +1,4 @@
 /* duet pack: images and captions of any origin into a pair store; and a look into one. */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,7 +252,6 @@ static int pack(const struct settings *s, const char *const *sources, size_t cou
     const char **classes = NULL;
     size_t class_count = 0;
     struct view view = {.terminal = isatty(STDERR_FILENO), .started = dt_now(), .last = dt_now()};
-    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
     dt_source *source = NULL;
     bool good = !s->classes || read_classes(s->classes, &text, &classes, &class_count, &error);
     good = good && (source = open_source(s, sources, count, &error));

@@ -361,16 +361,18 @@ static bool print_json(const work *w, json_t *json, dt_error *error)
 static bool report(const work *w, dt_error *error)
 {
     json_t *json = dt_probe_json(&w->result, error);
-    bool good = json && (!w->s->out || dt_findings_merge(w->s->out, json, error)) &&
-                (!w->s->save || dt_probe_save(&w->result, layer_name(w->s), w->s->save, error));
+    bool good = json != NULL;
     if (good && w->s->json)
         good = print_json(w, json, error);
     else if (good)
         print_table(w, json);
     if (good)
         warn(&w->result, w->s->iterations);
+    good = good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+           (!w->s->out || dt_findings_merge(w->s->out, json, error)) &&
+           (!w->s->save || dt_probe_save(&w->result, layer_name(w->s), w->s->save, error));
     json_decref(json);
-    return good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output"));
+    return good;
 }
 
 static bool run(work *w, dt_error *error)

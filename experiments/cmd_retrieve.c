@@ -299,8 +299,9 @@ static bool report_json(const work *w, dt_error *error)
     if (json && w->map)
         good &= json_object_set_new(json, "maps", json_pack("[O]", w->map)) == 0;
     good = (good && json) || dt_fail(error, "no memory for the results, or a name that is not UTF-8");
-    good = good && (!s->out || dt_findings_merge(s->out, json, error)) &&
-           (!s->json || dt_print_json(json, 2, error));
+    good = good && (!s->json || dt_print_json(json, 2, error)) &&
+           (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+           (!s->out || dt_findings_merge(s->out, json, error));
     json_decref(json);
     return good;
 }
@@ -322,8 +323,6 @@ static bool write_gallery(const work *w, const dt_query_found *found, size_t cou
 
 static bool report(const work *w, dt_error *error)
 {
-    if ((w->s->json || w->s->out) && !report_json(w, error))
-        return false;
     if (!w->s->json && !w->count) {
         printf("%s: %zu images, %zu captions\n\n", w->s->data, w->images.count, w->caption_count);
         dt_print_scores(w->scores, w->score_count);
@@ -332,7 +331,9 @@ static bool report(const work *w, dt_error *error)
         printf("%s", q ? "\n" : "");
         dt_print_query(&w->found[q], w->data);
     }
-    return write_gallery(w, w->found, w->count, error) &&
+    if (fflush(stdout))
+        return dt_fail(error, "cannot write to standard output");
+    return ((!w->s->json && !w->s->out) || report_json(w, error)) && write_gallery(w, w->found, w->count, error) &&
            (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output"));
 }
 

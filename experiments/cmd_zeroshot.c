@@ -161,13 +161,15 @@ static bool report(const settings *s, const dt_zeroshot_result *result, const dt
     if (!json)
         return dt_fail(error, "no memory for the results, or a name that is not UTF-8");
     json_object_set_new(json, "weights", json_string(s->weights));
-    bool good = !s->out || dt_findings_merge(s->out, json, error);
-    if (good && s->json)
+    bool good = true; /* what was computed is printed first: a file that cannot be written must not cost it */
+    if (s->json)
         good = dt_print_json(json, 2, error);
-    else if (good)
+    else
         print_table(result, data);
+    good = good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+           (!s->out || dt_findings_merge(s->out, json, error));
     json_decref(json);
-    return good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output"));
+    return good;
 }
 
 static int evaluate(const settings *s)

@@ -1,3 +1,4 @@
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,7 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
     wait_gently(argv);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
     if (argc < 2) {
         fprintf(stderr, "duet: no command; see duet --help\n");
         return DT_EXIT_USAGE;

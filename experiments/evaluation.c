@@ -151,10 +151,6 @@ static bool run_set(dt_evaluation *e, set *s, dt_logger *log, int64_t step, bool
 
 bool dt_evaluation_run(dt_evaluation *e, dt_logger *log, int64_t step, bool last, dt_error *error)
 {
-    char path[PATH];
-    snprintf(path, sizeof path, "%s/evaluation.json", e->run);
-    if (last)
-        unlink(path); /* figures of an earlier training in this folder */
     for (size_t i = 0; i < e->count; i++)
         if ((last || e->sets[i].every_time) && !run_set(e, &e->sets[i], log, step, last, error))
             return false;

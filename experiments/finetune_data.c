@@ -18,8 +18,10 @@ static void name_test(dt_finetune_data *d, size_t i, const char *path)
 
 static bool add_test(dt_finetune_data *d, const json_t *path, dt_tower tower, dt_error *error)
 {
-    if (d->test_count == DT_FINETUNE_TESTS || !json_is_string(path))
-        return dt_fail(error, "data.test: expected at most %d paths", DT_FINETUNE_TESTS);
+    if (!json_is_string(path))
+        return dt_fail(error, "data.test: expected a path or a list of paths, found %s in the list", dt_json_kind_name(path));
+    if (d->test_count == DT_FINETUNE_TESTS)
+        return dt_fail(error, "data.test: more than %d paths", DT_FINETUNE_TESTS);
     size_t i = d->test_count++;
     name_test(d, i, json_string_value(path));
     d->tests[i] = dt_examples_open(json_string_value(path), tower, error);

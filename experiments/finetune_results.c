@@ -48,7 +48,9 @@ static bool test_all(const dt_finetune_end *e, dt_error *error)
 {
     bool good = true;
     for (size_t i = 0; good && i < e->data->test_count; i++) {
-        json_t *found = dt_judge_fully(e->model, e->data->tests[i], e->data->test_names[i], e->seed, error);
+        char name[300];
+        snprintf(name, sizeof name, "%s, fine-tuned", e->data->test_names[i]);
+        json_t *found = dt_judge_fully(e->model, e->data->tests[i], name, e->seed, error);
         if (found)
             say_figures(e, found);
         good = found && note(e, found, error);

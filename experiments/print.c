@@ -33,13 +33,17 @@ void dt_print_query(const dt_query_found *found, const dt_dataset *data)
 {
     const char *quote = found->kind == DT_QUERY_TEXT ? "\"" : "";
     printf("%s%s%s\n", quote, found->query, quote);
+    bool marked = false;
     for (size_t i = 0; i < found->count; i++) {
         const dt_hit_found *hit = &found->hits[i];
+        marked |= hit->correct > 0;
         const char *file = dt_dataset_file(data, hit->index);
         bool told = !file || !strcmp(file, hit->text);
         printf("%4zu  %6.3f  %s %s (image %zu%s%s)\n", i + 1, (double)hit->score,
                hit->correct > 0 ? "*" : " ", hit->text, hit->index, told ? "" : ", ", told ? "" : file);
     }
+    if (marked)
+        printf("              * goes with the query: by its captions or its class\n");
 }
 
 bool dt_print_json(const json_t *json, int indent, dt_error *error)

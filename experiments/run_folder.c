@@ -28,7 +28,6 @@ void dt_run_default_folder(const char *config, char room[DT_RUN_PATH])
 void dt_run_catch_signals(dt_run_folder *r)
 {
     r->lock = -1;
-    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
     sigemptyset(&r->stopping);
     sigaddset(&r->stopping, SIGINT);
     sigaddset(&r->stopping, SIGTERM);
@@ -112,6 +111,8 @@ bool dt_run_start(const dt_run_folder *r, const char *command, const json_t *con
                 dt_fail(error, "out of memory, or %s is not UTF-8", r->path);
     if (good && restart && unlink(dt_in_run(r->path, "model.safetensors", path)) && errno != ENOENT)
         good = dt_fail(error, "cannot remove %s: %s", path, strerror(errno));
+    if (good)
+        unlink(dt_in_run(r->path, "evaluation.json", path)); /* figures of an earlier training in this folder */
     good = good && dt_checkpoint_clear(r->path, error) &&
            (!tokenizer || dt_tokenizer_save(tokenizer, dt_in_run(r->path, "tokenizer.json", path), error)) &&
            dt_json_write(dt_in_run(r->path, "config.json", path), whole, error);

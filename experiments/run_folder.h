@@ -44,7 +44,7 @@ bool dt_run_check_config(const dt_run_folder *run, const json_t *config, dt_erro
 /* Makes the folder and keeps other processes out. */
 bool dt_run_claim(dt_run_folder *run, dt_error *error);
 
-/* Writes config.json (with the versions in force and how to repeat the run: `command`, "pretrain") and tokenizer.json (NULL: none), and removes old checkpoints. Old
+/* Writes config.json (with the versions in force and how to repeat the run: `command`, "pretrain") and tokenizer.json (NULL: none), and removes old checkpoints and evaluation.json. Old
  * parameters go only when a new beginning was asked for. */
 bool dt_run_start(const dt_run_folder *run, const char *command, const json_t *config, const dt_tokenizer *tokenizer,
                   bool restart, dt_error *error);

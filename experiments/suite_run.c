@@ -112,6 +112,8 @@ static json_t *run_classify(const work *w, dt_error *error)
 {
     size_t classes = (size_t)w->model->head.classes;
     const char **names = malloc((classes + 1) * sizeof *names);
+    char name[300];
+    snprintf(name, sizeof name, "%s, classifier", w->name);
     dt_examples *examples = NULL;
     json_t *found = NULL;
     bool good = (classes || dt_fail(error, "%s has no classifier; duet finetune makes one", w->weights)) &&
@@ -120,7 +122,7 @@ static json_t *run_classify(const work *w, dt_error *error)
         names[c] = dt_model_class_name(w->model, c);
     if (good && (examples = dt_examples_open(w->set->data, w->model->head.tower, error)) &&
         dt_examples_classes(examples, names, classes, error))
-        found = dt_judge_fully(w->model, examples, w->name, SEED, error);
+        found = dt_judge_fully(w->model, examples, name, SEED, error);
     dt_examples_free(examples);
     free(names);
     return found;

@@ -42,14 +42,14 @@ for line in '^run  *Colours  *retrieval  *text to image R@1 .* %' '^run  *Colour
     grep -q "$line" table
     report "the table has $line" $?
 done
-grep -q '"suite": "colours"' suite-results.json && [ "$(grep -c '"key": "[0-9a-f]\{16\}"' suite-results.json)" -eq 5 ] &&
-    grep -q '"key": "text_to_image_mean_rank"' suite-results.json
+grep -q '"suite": "colours"' runs/suite-results.json && [ "$(grep -c '"key": "[0-9a-f]\{16\}"' runs/suite-results.json)" -eq 5 ] &&
+    grep -q '"key": "text_to_image_mean_rank"' runs/suite-results.json
 report "one file with all figures" $?
 
-cp suite-results.json before.json
+cp runs/suite-results.json before.json
 run "a second time nothing is run" 0 'run, Colours, probe: done before' evaluate suite.json
 grep -v "done before\|^run\|^tuned" said | grep -q ' s$'
-[ $? -ne 0 ] && cmp suite-results.json before.json >>said 2>&1
+[ $? -ne 0 ] && cmp runs/suite-results.json before.json >>said 2>&1
 report "and nothing changes" $?
 sed 's/, "Others"//; s/"shots": \[1, 2\]/"shots": [1]/' suite.json >new && mv new suite.json
 run "what changed is run, the rest is not" 0 'tuned, Others, classify: done before' evaluate suite.json

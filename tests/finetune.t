@@ -98,8 +98,8 @@ done
 [ ! -e options/best.safetensors ]
 report "the best epoch is model.safetensors now" $?
 has "config.json has defaults and options" options/config.json '"layer_decay"'
-[ "$(grep -c '"event": "validation"' options/log.jsonl)" -eq 4 ]
-report "four epochs were looked at" $?
+[ "$(grep -c '"event": "validation"' options/log.jsonl)" -eq 5 ]
+report "the start and four epochs were looked at" $?
 has "accuracy on the test set, with an interval" options/evaluation.json '"low"'
 has "the curve of interpolation" options/evaluation.json '"Weight interpolation"'
 [ "$(tr -d ' \n' <options/evaluation.json | grep -o '"points":\[\[[^]]*\]\(,\[[^]]*\]\)\{10\}\]' | wc -l)" -eq 2 ]
@@ -114,8 +114,8 @@ END
 run "by a configuration" 0 "done: runs/recipe/model.safetensors" finetune recipe.json
 same "the same parameters" options/model.safetensors runs/recipe/model.safetensors
 run "options count more than the configuration" 0 "" finetune recipe.json --epochs 1 --out more --quiet
-[ "$(grep -c '"event": "validation"' more/log.jsonl)" -eq 1 ]
-report "one epoch" $?
+[ "$(grep -c '"event": "validation"' more/log.jsonl)" -eq 2 ]
+report "the start and one epoch" $?
 run "three threads" 0 "" finetune recipe.json --out threads --set data.threads=3 --quiet
 same "change no bit" options/model.safetensors threads/model.safetensors
 
@@ -129,7 +129,7 @@ for key in "top-1 accuracy" "top-5 accuracy" "mean per-class recall"; do
 done
 same "and ends there" still/model.safetensors still/interpolated.safetensors
 
-once="--epochs 1 --set interpolate=0 --quiet"
+once="--epochs 1 --set interpolate=0 --set data.validation_share=0 --quiet"
 run "the head alone" 0 "" finetune recipe.json --layers head --out head $once
 trained "the head alone" head -- visual.proj visual.transformer.resblocks.1.mlp.c_fc.weight visual.conv1.weight text_projection
 run "the last block too" 0 "" finetune recipe.json --layers 1 --out last $once

@@ -142,5 +142,5 @@ refused "features of different width" 1 'embeddings.safetensors has 8 features a
 echo 'no tensors' >bad.safetensors
 refused "a file that is none" 1 '^duet probe: .*bad.safetensors' probe --features bad.safetensors "$test"
 echo 'no JSON' >evaluation.json
-refused "an evaluation file that is none" 1 'evaluation.json:1' probe -w run train.lmdb test.lmdb -C 1 --out evaluation.json
+run "an evaluation file that is none, after the table" 1 'evaluation.json:1' probe -w run train.lmdb test.lmdb -C 1 --out evaluation.json
 finish

@@ -27,7 +27,7 @@ static json_t *map_captions(const dt_dataset *data, const float *images, const f
 }
 
 bool dt_captions_retrieve(const dt_dataset *data, const float *images, dt_model *model,
-                          const dt_backend *backend, int batch, size_t each, dt_progress progress,
+                          const dt_backend *backend, int batch, size_t each, bool intervals, dt_progress progress,
                           dt_retrieval *found, size_t *count, const char *map_name, json_t **map, dt_error *error)
 {
     dt_captions captions;
@@ -42,8 +42,8 @@ bool dt_captions_retrieve(const dt_dataset *data, const float *images, dt_model 
         good ? dt_text_encoder_new(model, backend, m < (size_t)batch ? (int)m : batch, error) : NULL;
     good = encoder && dt_embed_texts(model, encoder, captions.texts, m, texts, progress, error);
     dt_encoder_free(encoder);
-    good = good && dt_retrieval_run(images, dt_dataset_count(data), texts, m, dim, captions.images, found,
-                                    NULL, NULL, error);
+    good = good && dt_retrieval_run(images, dt_dataset_count(data), texts, m, dim, captions.images, intervals,
+                                    found, NULL, NULL, error);
     if (good && map)
         good = (*map = map_captions(data, images, texts, dim, &captions, map_name, error)) != NULL;
     free(texts);

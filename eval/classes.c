@@ -7,6 +7,7 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "data/pairs.h"
+#include "eval/name_list.h"
 #include "eval/texts.h"
 
 enum {
@@ -213,36 +214,20 @@ static bool load_json(dt_classes *classes, const char *path, dt_error *error)
     return good;
 }
 
-/* Where each name stands: {"cat": 0, ...}. *twice: a name stands twice. */
-static json_t *index_names(const char *const *names, size_t count, bool *twice)
-{
-    json_t *index = json_object();
-    *twice = false;
-    for (size_t i = 0; index && i < count; i++) {
-        *twice |= json_object_get(index, names[i]) != NULL;
-        if (json_object_set_new(index, names[i], json_integer((json_int_t)i))) {
-            json_decref(index);
-            return NULL;
-        }
-    }
-    return index;
-}
-
 bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label,
                       dt_error *error)
 {
     size_t count = dt_dataset_class_count(dataset), found = 0, missing = count, moved = count;
     bool twice;
-    json_t *index = index_names((const char *const *)classes->names, classes->count, &twice);
+    json_t *index = dt_name_index((const char *const *)classes->names, classes->count, &twice, error);
     if (!index)
-        return dt_fail(error, "no memory for %zu classes", classes->count);
+        return dt_fail_prefix(error, "%s", classes->origin);
     for (size_t i = 0; i < count; i++) {
-        const json_t *at = json_object_get(index, dt_dataset_class_name(dataset, i));
-        class_of_label[i] = at ? (int32_t)json_integer_value(at) : -1;
-        found += at != NULL;
-        if (!at && missing == count)
+        int32_t number = class_of_label[i] = dt_name_number(index, dt_dataset_class_name(dataset, i));
+        found += number >= 0;
+        if (number < 0 && missing == count)
             missing = i;
-        if (at && class_of_label[i] != (int32_t)i && moved == count)
+        if (number >= 0 && number != (int32_t)i && moved == count)
             moved = i;
     }
     json_decref(index);
@@ -268,20 +253,19 @@ bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int3
 bool dt_classes_find(const char *const *names, size_t count, const dt_dataset *dataset, int32_t *class_of_label,
                      dt_error *error)
 {
-    bool twice, good = true;
-    json_t *index = index_names(names, count, &twice);
+    bool good = true;
+    json_t *index = dt_name_index(names, count, NULL, error);
     if (!index)
-        return dt_fail(error, "no memory for %zu classes", count);
-    for (size_t i = 0; i < dt_dataset_class_count(dataset); i++) {
-        const json_t *at = json_object_get(index, dt_dataset_class_name(dataset, i));
-        class_of_label[i] = at ? (int32_t)json_integer_value(at) : -1;
-    }
+        return dt_fail_prefix(error, "the training data");
+    for (size_t i = 0; i < dt_dataset_class_count(dataset); i++)
+        class_of_label[i] = dt_name_number(index, dt_dataset_class_name(dataset, i));
     json_decref(index);
     const int32_t *labels = dt_dataset_labels(dataset);
     for (size_t i = 0; good && i < dt_dataset_count(dataset); i++)
         if (labels[i] >= 0 && class_of_label[labels[i]] < 0)
-            good = dt_fail(error, "image %zu of %s is of the class '%s', which is not among the %zu classes of the training data", i,
-                           dt_dataset_path(dataset), dt_dataset_class_name(dataset, (size_t)labels[i]), count);
+            good = dt_fail(error,
+                           "image %zu of %s is of the class '%s', which is not among the %zu classes of the training data",
+                           i, dt_dataset_path(dataset), dt_dataset_class_name(dataset, (size_t)labels[i]), count);
     return good;
 }
 

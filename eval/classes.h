@@ -18,8 +18,7 @@ enum { DT_ATTRIBUTES_MAX = 32, DT_ATTRIBUTE_NAME = 64 };
 typedef struct dt_attribute {
     char name[DT_ATTRIBUTE_NAME];
     size_t value_count;
-    int32_t
-        *of_class; /* [classes]: number of the value, in order of first appearance; -1: the class has none */
+    int32_t *of_class; /* [classes]: number of the value, in order of first appearance; -1: the class has none */
 } dt_attribute;
 
 typedef struct dt_classes {
@@ -32,10 +31,13 @@ typedef struct dt_classes {
 } dt_classes;
 
 /* `text` is one of
- *   a JSON file      {"classes": [...]} or the list alone; a class is its name, or an object with "name" or
- * "prompt" (or both), and perhaps "attributes": {"gender": "woman", "tone": null} a text file      one name a
- * line; blank lines are passed over names            "cat,dog,ice cream", where no such file exists The
- * caller frees. NULL: what is wrong, and where. */
+ *
+ *   a JSON file    {"classes": [...]} or the list alone; a class is its name, or an object with "name" or "prompt" (or
+ *                  both), and perhaps "attributes": {"gender": "woman", "tone": null}
+ *   a text file    one name a line; blank lines are passed over
+ *   names          "cat,dog,ice cream", where no such file exists
+ *
+ * The caller frees. NULL: what is wrong, and where. */
 dt_classes *dt_classes_load(const char *text, dt_error *error);
 
 /* The classes that the data itself names; one without classes is an error. */
@@ -45,12 +47,13 @@ void dt_classes_free(dt_classes *classes); /* NULL is allowed */
 
 /* Which class each label of the data is: class_of_label [dt_dataset_class_count]. By name where the classes
  * have every name of the data (they may have more); else by position, where there are as many and no name
- * stands in both lists at different positions; else an error. */
+ * stands in both lists at different positions; else an error. So is a class whose name is not UTF-8. */
 bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label,
                       dt_error *error);
 
-/* By name alone, for classes that a classifier was trained on: a class of the data that has images, and that is not among the
- * `count` names, is an error that names it. Labels that occur in no image may be unknown: -1. */
+/* By name alone, for classes that a classifier was trained on: a class of the data that has images, and that is not among
+ * the `count` names, is an error that names it, and so is one of these that is not UTF-8. Labels that occur in no image may
+ * be unknown: -1. */
 bool dt_classes_find(const char *const *names, size_t count, const dt_dataset *dataset, int32_t *class_of_label,
                      dt_error *error);
 

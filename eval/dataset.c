@@ -9,6 +9,7 @@
 #include "data/file.h"
 #include "data/pairs.h"
 #include "data/source.h"
+#include "data/utf8.h"
 
 /* An image's captions, of a folder. */
 typedef struct own_texts {
@@ -246,11 +247,10 @@ bool dt_dataset_describe(const dt_dataset *dataset, size_t index, char *text, si
         found = dt_dataset_class_name(dataset, (size_t)dataset->labels[index]);
     else if (own)
         found = dataset->paths[index];
-    size_t length =
-        (size_t)(found ? snprintf(text, size, "%s", found) : snprintf(text, size, "image %zu", index));
-    if (length >= size) /* cut within a character: back to its first byte */
-        for (size_t at = size - 1; at && (((unsigned char)found[at]) & 0xC0) == 0x80; at--)
-            text[at - 1] = 0;
+    if (found)
+        snprintf(text, dt_utf8_cut(found, size - 1) + 1, "%s", found);
+    else
+        snprintf(text, size, "image %zu", index);
     return true;
 }
 

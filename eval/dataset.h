@@ -73,8 +73,8 @@ typedef struct dt_progress {
 bool dt_dataset_embed(const dt_dataset *dataset, const dt_model *model, dt_encoder *image_encoder,
                       int threads, float *embeddings, dt_progress progress, dt_error *error);
 
-/* The same for the images numbered which [count]; NULL: all of them, and count is dt_dataset_count. *waited (NULL: not wanted) gets the
- * seconds that the encoder had nothing to do, as images were still being read or decoded. */
+/* The same for the images numbered which [count]; NULL: all of them, and count is dt_dataset_count. *waited (NULL: not
+ * wanted) gets the seconds that the encoder had nothing to do, as images were still being read or decoded. */
 bool dt_dataset_encode(const dt_dataset *dataset, const uint64_t *which, size_t count, const dt_model *model,
                        dt_encoder *encoder, int threads, float *rows, dt_progress progress, double *waited, dt_error *error);
 

@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-/* a [side, side], symmetric and positive definite, of which the lower triangle is read, becomes L with L L' =
- * a, there. Where a is not positive definite the result is not finite. */
+/* a [side, side], symmetric and positive definite, of which the lower triangle is read, becomes L with L L' = a, there.
+ * Where a is not positive definite the result is not finite. */
 void dt_cholesky(double *a, size_t side, int threads);
 
 /* m [height, height] = l^-1 of the lower triangle l [side, side], side <= height; what is beyond the triangle

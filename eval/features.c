@@ -1,14 +1,17 @@
 #include "eval/features.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/file.h"
 #include "data/json.h"
 #include "data/safetensors.h"
 #include "eval/fingerprint.h"
+#include "eval/name_list.h"
 
 /* The metadata of a cache file. The first KEYED decide whether it is the right one. */
 enum {
@@ -36,6 +39,7 @@ typedef struct key {
 static bool read_cache(dt_features *f, const key *k, dt_error *error);
 static bool write_cache(const dt_features *f, const key *k, const dt_features_options *options,
                         dt_error *error);
+static void remove_superseded(const dt_features *f, const key *k, const dt_features_options *options);
 
 void dt_features_free(dt_features *f)
 {
@@ -155,7 +159,9 @@ static bool recall(dt_features *f, const key *k, const dt_dataset *data)
 static void keep(dt_features *f, const key *k, const dt_features_options *options)
 {
     dt_error why;
-    if (!dt_make_directories(options->cache, &why) || !write_cache(f, k, options, &why))
+    if (dt_make_directories(options->cache, &why) && write_cache(f, k, options, &why))
+        remove_superseded(f, k, options);
+    else
         snprintf(f->note, sizeof f->note, "%.900s; the features are not kept", why.message);
 }
 
@@ -213,23 +219,12 @@ static void checksum(const dt_features *f, char text[DT_FINGERPRINT])
     dt_hash_text16(dt_hash_bytes(hash, f->labels, f->count * sizeof *f->labels), text);
 }
 
-static char *classes_text(const dt_features *f, dt_error *error)
-{
-    json_t *list = json_array();
-    bool good = list;
-    for (size_t c = 0; good && c < f->class_count; c++)
-        good = json_array_append_new(list, json_string(f->classes[c])) == 0;
-    char *text = good ? dt_json_text(list, 0, error) : NULL;
-    if (!good)
-        dt_fail(error, "%s: a class name that is not UTF-8, or no memory", f->source);
-    json_decref(list);
-    return text;
-}
-
 static bool write_cache(const dt_features *f, const key *k, const dt_features_options *options,
                         dt_error *error)
 {
-    char sum[DT_FINGERPRINT], *classes = classes_text(f, error);
+    char sum[DT_FINGERPRINT], *classes = dt_names_text((const char *const *)f->classes, f->class_count, error);
+    if (!classes)
+        return dt_fail_prefix(error, "%s", f->source);
     checksum(f, sum);
     dt_st_meta meta[ENTRIES];
     for (int i = 0; i < ENTRIES; i++)
@@ -246,19 +241,57 @@ static bool write_cache(const dt_features *f, const key *k, const dt_features_op
          .data = f->rows},
         {.name = "labels", .type = DT_ST_I32, .rank = 1, .shape = {(int64_t)f->count}, .data = f->labels},
     };
-    bool good = classes && dt_safetensors_write(f->path, tensors, 2, meta, ENTRIES, error);
+    bool good = dt_safetensors_write(f->path, tensors, 2, meta, ENTRIES, error);
     free(classes);
     return good;
+}
+
+static bool says(const dt_safetensors *file, int entry, const char *text)
+{
+    const char *found = dt_safetensors_meta(file, entries[entry]);
+    return found && !strcmp(found, text);
+}
+
+/* Whether the weights at this path gave the file when they, or the data at that path, were others than now. */
+static bool is_superseded(const char *path, const dt_features *f, const key *k, const char *weights)
+{
+    dt_safetensors *file = dt_safetensors_open(path, NULL);
+    bool old = file && says(file, FORMAT, k->texts[FORMAT]) && says(file, WEIGHTS, weights) &&
+               (!says(file, CHECKPOINT, k->checkpoint) || says(file, SOURCE, f->source));
+    dt_safetensors_close(file);
+    return old;
+}
+
+/* Whether a name differs from that of the features' own file in the key alone. */
+static bool is_sibling(const char *name, const char *own)
+{
+    size_t end = strlen(own) - strlen(".safetensors"), start = end - (DT_FINGERPRINT - 1);
+    return strlen(name) == strlen(own) && strcmp(name, own) && !strncmp(name, own, start) && !strcmp(name + end, own + end) &&
+           strspn(name + start, "0123456789abcdef") == end - start;
+}
+
+static void remove_superseded(const dt_features *f, const key *k, const dt_features_options *options)
+{
+    const char *own = strrchr(f->path, '/');
+    DIR *directory = options->weights && *options->weights ? opendir(options->cache) : NULL;
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        char *path = is_sibling(entry->d_name, own ? own + 1 : f->path) ? dt_join(options->cache, entry->d_name) : NULL;
+        if (path && is_superseded(path, f, k, options->weights))
+            unlink(path);
+        free(path);
+    }
+    if (directory)
+        closedir(directory);
 }
 
 static bool find_tensors(const dt_safetensors *file, const dt_st_tensor **rows, const dt_st_tensor **labels,
                          dt_error *error)
 {
-    static const char *const others[] = {"images", "image_embeddings"}; /* the latter is duet embed's */
+    static const char *const names[] = {"features", "images", "image_embeddings"}; /* the last is duet embed's */
     *rows = NULL;
-    for (size_t i = 0; !*rows && i < sizeof others / sizeof *others; i++)
-        *rows = dt_safetensors_find(file, others[i]);
-    if (!*rows && !(*rows = dt_safetensors_need(file, "features", error)))
+    for (size_t i = 0; !*rows && i < sizeof names / sizeof *names; i++)
+        *rows = dt_safetensors_find(file, names[i]);
+    if (!*rows && !(*rows = dt_safetensors_need(file, names[0], error)))
         return false;
     if (!(*labels = dt_safetensors_need(file, "labels", error)))
         return false;
@@ -345,9 +378,9 @@ static bool check_labels(dt_features *f, dt_error *error)
 bool dt_features_load(dt_features *f, const char *path, dt_error *error)
 {
     *f = (dt_features){.source = strdup(path), .path = strdup(path), .cached = true};
-    dt_safetensors *file = f->source && f->path ? dt_safetensors_open(path, error) : NULL;
-    bool good = file || (f->source && f->path) || dt_fail(error, "no memory for %s", path);
-    good = file && read_tensors(f, file, error) && check_finite(f, error);
+    dt_safetensors *file = NULL;
+    bool good = (f->source && f->path) || dt_fail(error, "no memory for %s", path);
+    good = good && (file = dt_safetensors_open(path, error)) && read_tensors(f, file, error) && check_finite(f, error);
     const char *classes = good ? dt_safetensors_meta(file, entries[CLASSES]) : NULL;
     good = good && (!classes || read_classes(f, classes, error)) && check_labels(f, error);
     dt_safetensors_close(file);

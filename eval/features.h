@@ -1,6 +1,5 @@
 /* Rows of features: what one tower gives for every image of a data set, computed once and kept on disk; or
- * read from files that others made. The linear probe and all else that trains on frozen features starts here.
- */
+ * read from files that others made. The linear probe and all else that trains on frozen features starts here. */
 #ifndef DUET_EVAL_FEATURES_H
 #define DUET_EVAL_FEATURES_H
 
@@ -32,7 +31,7 @@ typedef struct dt_features {
 typedef struct dt_features_options {
     dt_layer layer;
     const char *cache;         /* folder of cache files, made where there is none; NULL: no cache */
-    const char *weights;       /* where the model came from, as a remark in the cache file; may be NULL */
+    const char *weights;       /* where the model came from, as a remark in the cache file; NULL: not stated */
     const dt_backend *backend; /* NULL: dt_cpu() */
     int batch;                 /* images that the encoder takes at a time; 0: 128 */
     int threads;               /* that decode; 0: one a processor */
@@ -43,14 +42,19 @@ typedef struct dt_features_options {
  * data's, KEY a hash of the contents of model and data, the layer and the preprocessing (eval/fingerprint.h),
  * which the metadata repeat, with a hash of the rows. A file that is damaged or that was computed from
  * something else is not used: the features are computed anew, written in its place, and `note` says what was
- * found and what was expected. So it does where the cache cannot be written. The caller frees with
- * dt_features_free; after a failure *features is empty. Refused: an image that cannot be read, features that
- * are not finite. */
+ * found and what was expected. So it does where the cache cannot be written.
+ *
+ * A cache file that is written takes the place of older ones of the same NAME and LAYER that have the same `weights` in
+ * their metadata: those of another checkpoint, which was at that path before, and those of the same data's path, which
+ * held something else. They are removed; all others stay.
+ *
+ * The caller frees with dt_features_free; after a failure *features is empty. Refused: an image that cannot be read,
+ * features that are not finite. */
 bool dt_features_of(dt_features *features, dt_model *model, const dt_dataset *data,
                     const dt_features_options *options, dt_error *error);
 
-/* From a safetensors file with "features", "images" or "image_embeddings" [n, d] of a float type and "labels"
- * [n] of an integer type, and perhaps "classes" in the metadata, a JSON list of names. Refused, besides
+/* From a safetensors file with "features", "images" or "image_embeddings" (the first of these that is there) [n, d] of a
+ * float type and "labels" [n] of an integer type, and perhaps "classes" in the metadata, a JSON list of names. Refused, besides
  * damage: other shapes, no rows, numbers that are not finite, labels beyond the names. */
 bool dt_features_load(dt_features *features, const char *path, dt_error *error);
 

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "eval/folds.h"
 
@@ -30,7 +31,7 @@ static bool run_draw(work *w, size_t shots, uint64_t seed, dt_shot *shot, dt_err
         shot->converged = sweep.points[sweep.best].facts.converged;
     }
     good = good && dt_probe_accuracy(&sweep.model, w->test->rows, w->test->labels, NULL, w->test->count,
-                                     &shot->accuracy, error);
+                                     w->options.threads, &shot->accuracy, error);
     dt_sweep_free(&sweep);
     return good;
 }
@@ -60,6 +61,24 @@ bool dt_shots_check(const dt_probe_data *data, const size_t *shots, size_t count
     return good;
 }
 
+static int ascending(const void *a, const void *b)
+{
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* sorted [DT_SHOTS_MAX] gets the numbers in ascending order, each once; returns how many there are. */
+static size_t sort_shots(const size_t *shots, size_t count, size_t *sorted)
+{
+    size_t kept = 0;
+    memcpy(sorted, shots, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, ascending);
+    for (size_t i = 0; i < count; i++)
+        if (!kept || sorted[i] != sorted[kept - 1])
+            sorted[kept++] = sorted[i];
+    return kept;
+}
+
 bool dt_shot_curve_run(dt_shot_curve *curve, const dt_probe_data *data, const dt_features *test,
                        const size_t *shots, size_t count, size_t seeds, uint64_t first_seed, double C,
                        const dt_probe_options *options, dt_error *error)
@@ -68,16 +87,18 @@ bool dt_shot_curve_run(dt_shot_curve *curve, const dt_probe_data *data, const dt
     if (!count || count > DT_SHOTS_MAX || !seeds || seeds > DT_SHOT_SEEDS_MAX)
         return dt_fail(error, "%zu numbers of shots and %zu seeds; expected 1 to %d and 1 to %d", count,
                        seeds, DT_SHOTS_MAX, DT_SHOT_SEEDS_MAX);
+    size_t sorted[DT_SHOTS_MAX];
+    count = sort_shots(shots, count, sorted);
     dt_progress progress = options->progress;
     work w = {
         .data = data, .test = test, .C = C, .options = *options, .rows = calloc(data->n, sizeof *w.rows)};
     w.options.progress = (dt_progress){0}; /* draws are told, not fits */
     w.labels = dt_probe_data_fit_labels(data, error);
     bool good = w.labels && (w.rows || dt_fail(error, "no memory for %zu rows", data->n)) &&
-                dt_shots_check(data, shots, count, error);
+                dt_shots_check(data, sorted, count, error);
     for (; good && curve->count < count; curve->count += good) {
         dt_shot_point *point = &curve->points[curve->count];
-        point->shots = shots[curve->count];
+        point->shots = sorted[curve->count];
         good = run_point(&w, point, seeds, first_seed, error);
         if (progress.tell)
             progress.tell(progress.context, "few-shot probes", curve->count + 1, count);

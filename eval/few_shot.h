@@ -23,7 +23,7 @@ typedef struct dt_shot_point {
 } dt_shot_point;
 
 typedef struct dt_shot_curve {
-    dt_shot_point points[DT_SHOTS_MAX];
+    dt_shot_point points[DT_SHOTS_MAX]; /* by ascending shots */
     size_t count, seeds;
     size_t tested; /* rows */
 } dt_shot_curve;
@@ -31,9 +31,9 @@ typedef struct dt_shot_curve {
 /* Whether there are so many rows to fit of every class; the message names the class that has too few. */
 bool dt_shots_check(const dt_probe_data *data, const size_t *shots, size_t count, dt_error *error);
 
-/* For each number of shots [count] and each of the seeds first_seed, first_seed + 1, ... draws that many of
- * the rows to fit of every class (dt_few_shot; the fewer of a seed are among its more), fits them alone and
- * tests. C 0: chosen anew for each draw, on the validation part. Refused: what dt_shots_check refuses. */
+/* For each number of shots [count], in ascending order and once each, and each of the seeds first_seed, first_seed + 1, ...
+ * draws that many of the rows to fit of every class (dt_few_shot; the fewer of a seed are among its more), fits them alone
+ * and tests. C 0: chosen anew for each draw, on the validation part. Refused: what dt_shots_check refuses. */
 bool dt_shot_curve_run(dt_shot_curve *curve, const dt_probe_data *data, const dt_features *test,
                        const size_t *shots, size_t count, size_t seeds, uint64_t first_seed, double C,
                        const dt_probe_options *options, dt_error *error);

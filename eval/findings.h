@@ -1,12 +1,13 @@
 /* What a run's evaluation found (evaluation.json). Every list is optional:
  *
- *   {"figures":     [{"name": text, "value": share, "n": count, "chance": share, "note": text, "rank": boolean,
- *                     "low": share, "high": share}, ...],
+ *   {"figures":     [{"name": text, "key": text, "value": share, "n": count, "chance": share, "low": share, "high": share,
+ *                     "deviation": share, "note": text, "rank": boolean}, ...],
  *    "galleries":   [{"query": text, "store": path of a pair store or folder, "image": {"store": path, "index": n},
  *                     "image_file": path, "hits": [{"index": of the pair, "score": number, "caption": text,
  *                     "correct": boolean or null}, ...]}, ...],
  *    "confusions":  [{"name": text, "n": count, "store": path, "classes": [text, ...], "counts": [[true x predicted], ...],
- *                     "worst": [{"true": label, "predicted": label, "count": n, "of": n, "examples": [index, ...]}, ...]}, ...],
+ *                     "worst": [{"true": label, "predicted": label, "count": n, "of": n,
+ *                                "examples": [index, ...]}, ...]}, ...],
  *    "reliability": [{"name": text, "n": count, "ece": number, "bins": [{"low": number, "high": number, "count": n,
  *                     "confidence": number, "accuracy": number}, ...]}, ...],
  *    "tables":      [{"name": text, "n": count, "columns": [text, ...], "rows": [[text or number, ...], ...]}, ...],
@@ -18,7 +19,8 @@
  *
  * The first figure is the headline. A value outside 0 .. 1, or with a true "rank", is a plain number. Keys
  * that are not listed are passed over. What each part means is said at its type below; what is not marked
- * there as perhaps absent is required. */
+ * there as perhaps absent is required. The "deviation" of a figure that is a mean over draws is for other
+ * readers (duet evaluate) and is not looked at here. */
 #ifndef DUET_EVAL_FINDINGS_H
 #define DUET_EVAL_FINDINGS_H
 
@@ -142,8 +144,7 @@ typedef struct dt_map_point {
 typedef struct dt_embedding_map {
     const char *name, *store; /* store: perhaps absent */
     int64_t n;                /* pairs; perhaps absent */
-    double gap; /* distance between the centres of the towers' unit embeddings (Liang et al., 2022); perhaps
-                   absent */
+    double gap;          /* distance between the centres of the towers' unit embeddings (Liang et al., 2022); perhaps absent */
     double cosine;       /* mean cosine of matching pairs; perhaps absent */
     double explained[2]; /* share of the variance along x and y; perhaps absent */
     const char **classes;

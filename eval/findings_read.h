@@ -19,8 +19,7 @@ void *dt_findings_take(dt_findings_reader *reader, size_t count, size_t size);
 /* Reads one item, zeroed before, from its JSON at `place`. */
 typedef bool dt_item_read(dt_findings_reader *reader, void *item, const json_t *json, const char *place);
 
-/* The items of a list (NULL: an absent one), `size` bytes each, at most `most` of them. NULL on failure only.
- */
+/* The items of a list (NULL: an absent one), `size` bytes each, at most `most` of them. NULL on failure only. */
 void *dt_findings_list(dt_findings_reader *reader, const json_t *list, const char *place, size_t most,
                        size_t size, dt_item_read *read, size_t *count);
 

@@ -5,8 +5,9 @@
 #include "eval/classes.h"
 #include "eval/model.h"
 
-/* A head for `count` classes of those names, whose parameters are zero: on the tower's unit embedding, or on its features before
- * the projection. What head the model had is gone. *model is replaced, and freed and NULL after a failure; so below. */
+/* A head for `count` classes of those names, whose parameters are zero: on the tower's unit embedding, or on its features
+ * before the projection. What head the model had is gone. *model is replaced, and freed and NULL after a failure; so
+ * below. */
 bool dt_model_head_new(dt_model **model, dt_tower tower, bool on_embedding, const char *const *names, size_t count,
                        dt_error *error);
 

@@ -14,7 +14,7 @@
  *
  * Features have directions of very different variance, so that L-BFGS in W is slow where the penalty is
  * small. It works on u instead, W = W_0 + size u M, where M = L^-1 and L L' is the curvature at W_0 (that of
- * the loss averaged over the classes, plus lambda): there the curvature is about 1 in every direction. As the
+ * the loss as dt_logistic_pass_curvature averages it, plus lambda): there the curvature is about 1 in every direction. As the
  * curvature moves with the probabilities, M is made again from time to time ("rounds"). `size` is the length
  * of the gradient at W_0 in those coordinates, because the first step of liblbfgs has length 1. */
 typedef struct solver {
@@ -273,7 +273,7 @@ static bool new_coordinates(solver *s, dt_error *error)
 
 /* ---- the fit ---- */
 
-static double *doubles(size_t count)
+static double *zeros(size_t count)
 {
     return calloc(count, sizeof(double));
 }
@@ -281,11 +281,11 @@ static double *doubles(size_t count)
 static bool allocate(solver *s, dt_error *error)
 {
     s->variables = dt_panels_size(s->pass.by_class, s->pass.height);
-    s->origin = doubles(s->variables);
-    s->coefficients = doubles(s->variables);
-    s->gradient = doubles(s->variables);
-    s->scaled = doubles(s->variables);
-    s->inverse = doubles(s->pass.height * s->pass.height);
+    s->origin = zeros(s->variables);
+    s->coefficients = zeros(s->variables);
+    s->gradient = zeros(s->variables);
+    s->scaled = zeros(s->variables);
+    s->inverse = zeros(s->pass.height * s->pass.height);
     return (s->origin && s->coefficients && s->gradient && s->scaled && s->inverse &&
             s->variables <= INT32_MAX - 16) ||
            dt_fail(error, "no memory for a logistic regression of %zu features and %zu classes", s->pass.dim,
@@ -448,13 +448,14 @@ bool dt_logistic_objective(const dt_logistic *model, const float *x, const int32
     return good;
 }
 
-bool dt_logistic_scores(const dt_logistic *model, const float *x, size_t n, float *scores, dt_error *error)
+bool dt_logistic_scores(const dt_logistic *model, const float *x, const size_t *rows, size_t n, int threads,
+                        float *scores, dt_error *error)
 {
     dt_logistic_pass pass;
     double *coefficients = NULL;
-    bool good = dt_logistic_pass_open(&pass, x, NULL, NULL, n, model->dim, model->classes, 0, error);
+    bool good = dt_logistic_pass_open(&pass, x, NULL, rows, n, model->dim, model->classes, threads, error);
     if (good)
-        good = (coefficients = doubles(dt_panels_size(pass.by_class, pass.height))) ||
+        good = (coefficients = zeros(dt_panels_size(pass.by_class, pass.height))) ||
                dt_fail(error, "no memory for the scores of %zu classes", model->classes);
     if (good) {
         to_panels(&pass, model, false, coefficients);

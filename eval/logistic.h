@@ -48,8 +48,7 @@ typedef struct dt_logistic_facts {
  * those (of which each may occur any number of times), so that folds and few-shot samples need no copies. The
  * caller frees the model with dt_logistic_free; after a failure it is empty. facts may be NULL. Refused, with
  * row, column or class in the message: fewer than two classes, a label out of range, a class without rows
- * (its intercept would be minus infinity), a feature that is not finite, a C that is not positive and finite.
- */
+ * (its intercept would be minus infinity), a feature that is not finite, a C that is not positive and finite. */
 bool dt_logistic_fit(dt_logistic *model, const float *x, const int32_t *labels, const size_t *rows, size_t n,
                      size_t dim, const dt_logistic_options *options, dt_logistic_facts *facts,
                      dt_error *error);
@@ -61,7 +60,9 @@ bool dt_logistic_objective(const dt_logistic *model, const float *x, const int32
                            const size_t *rows, size_t n, double C, int threads, double *objective,
                            double *weights_gradient, double *bias_gradient, dt_error *error);
 
-/* scores [n, classes] = x [n, dim] W' + b. Their softmax are the probabilities, with two classes too. */
-bool dt_logistic_scores(const dt_logistic *model, const float *x, size_t n, float *scores, dt_error *error);
+/* scores [n, classes] = x W' + b of the first n rows of x [.., dim], or of those in `rows` [n]. Their softmax are the
+ * probabilities, with two classes too. threads as above. */
+bool dt_logistic_scores(const dt_logistic *model, const float *x, const size_t *rows, size_t n, int threads,
+                        float *scores, dt_error *error);
 
 #endif

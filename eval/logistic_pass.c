@@ -13,7 +13,8 @@ enum {
 
 /* ---- buffers ---- */
 
-static double *doubles(size_t count)
+/* Not set to anything. */
+static double *aligned_doubles(size_t count)
 {
     void *memory;
     return posix_memalign(&memory, 64, (count + 1) * sizeof(double)) ? NULL : memory;
@@ -49,9 +50,9 @@ bool dt_logistic_pass_open(dt_logistic_pass *pass, const float *x, const int32_t
     pass->scratch_size = BLOCK * (pass->stride + pass->by_class.panels * pass->by_class.width +
                                   pass->by_column.panels * pass->by_column.width);
     pass->mean = calloc(dim + 1, sizeof *pass->mean);
-    pass->losses = doubles(pass->slices);
-    pass->sums = labels ? doubles(pass->slices * pass->sums_size) : NULL;
-    pass->scratch = doubles((size_t)pass->threads * pass->scratch_size);
+    pass->losses = aligned_doubles(pass->slices);
+    pass->sums = labels ? aligned_doubles(pass->slices * pass->sums_size) : NULL;
+    pass->scratch = aligned_doubles((size_t)pass->threads * pass->scratch_size);
     if (!pass->mean || !pass->losses || (labels && !pass->sums) || !pass->scratch)
         return dt_fail(error, "no memory for a logistic regression of %zu features and %zu classes", dim,
                        classes);

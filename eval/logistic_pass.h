@@ -49,8 +49,12 @@ bool dt_logistic_pass_centre(dt_logistic_pass *pass, dt_error *error);
 /* The mean over the rows of -log softmax(scores)[label], and its gradient [height, classes] in panels. */
 double dt_logistic_pass_loss(dt_logistic_pass *pass, const double *coefficients, double *gradient);
 
-/* (1/n) sum of w x x', [dim + 1, dim + 1] dense, lower triangle only, where w = (1 - sum p^2) / (classes -
- * 1): the curvature of the mean loss at these coefficients, averaged over the classes. */
+/* (1/n) sum of w x x', [dim + 1, dim + 1] dense, lower triangle only: the curvature of the mean loss at these
+ * coefficients, averaged over the directions between the K classes. By the scores of a row the curvature is
+ * diag(p) - p p'. What adds the same to all scores changes no loss, so that K - 1 directions are free, and its mean over
+ * them, w, is its trace over their number:
+ *
+ *     w = (1 - sum_k p_k^2) / (K - 1) */
 void dt_logistic_pass_curvature(dt_logistic_pass *pass, const double *coefficients, double *curvature);
 
 /* scores [n, classes], not normalised. */

@@ -6,6 +6,7 @@
 
 #include "data/pairs.h"
 #include "data/shuffle.h"
+#include "eval/findings.h"
 
 enum {
     BASIS = 8,    /* directions that are iterated for the sake of the first two */
@@ -353,11 +354,18 @@ static double rounded(double x)
     return round(x * 1e6) / 1e6;
 }
 
+/* More classes than a reader of findings takes are left out, and with them what class a point is of. */
+static bool has_too_many_classes(const dt_towers *t)
+{
+    return t->class_count > DT_FINDINGS_MOST;
+}
+
 static json_t *point_json(const dt_towers *t, const dt_projected *point)
 {
     size_t image = !point->is_text ? point->at : t->owners ? (size_t)t->owners[point->at] : SIZE_MAX;
     int64_t label = image == SIZE_MAX ? (int64_t)point->at : t->labels ? t->labels[image] : -1;
-    if (t->class_count && label >= (int64_t)t->class_count) /* a prompt beyond the classes */
+    bool beyond = t->class_count && label >= (int64_t)t->class_count; /* a prompt beyond the classes */
+    if (beyond || has_too_many_classes(t))
         label = -1;
     json_t *json = json_pack("{s:f, s:f, s:s, s:I}", "x", rounded(point->x), "y", rounded(point->y), "kind",
                              point->is_text ? "text" : "image", "label", (json_int_t)label);
@@ -372,14 +380,15 @@ static json_t *point_json(const dt_towers *t, const dt_projected *point)
 static json_t *map_json(const dt_towers *t, const dt_projection *p, const char *name, const char *store)
 {
     json_t *points = json_array(), *classes = json_array();
+    size_t class_count = has_too_many_classes(t) ? 0 : t->class_count;
     for (size_t i = 0; i < p->count; i++)
         json_array_append_new(points, point_json(t, &p->points[i]));
-    for (size_t k = 0; k < t->class_count; k++)
+    for (size_t k = 0; k < class_count; k++)
         json_array_append_new(classes, json_string(t->classes[k]));
-    bool whole = json_array_size(points) == p->count && json_array_size(classes) == t->class_count;
+    bool whole = json_array_size(points) == p->count && json_array_size(classes) == class_count;
     json_t *json = json_pack("{s:s, s:[f, f], s:o, s:o}", "name", name, "explained", p->explained[0],
                              p->explained[1], "points", points, "classes", classes);
-    if (json && !t->class_count)
+    if (json && !class_count)
         json_object_del(json, "classes");
     if (json && store)
         json_object_set_new(json, "store", json_string(store));

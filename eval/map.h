@@ -56,7 +56,8 @@ bool dt_projection_make(dt_projection *projection, const dt_towers *towers, dt_e
 void dt_projection_free(dt_projection *projection); /* zeroes it */
 
 /* The same as an entry of an evaluation's "maps" (eval/findings.h); store: path of the images, NULL: not
- * stated; coordinates to six decimals. The caller owns the reference. NULL on failure. */
+ * stated; coordinates to six decimals. Of more than DT_FINDINGS_MOST classes there are neither names nor labels.
+ * The caller owns the reference. NULL on failure. */
 json_t *dt_map_json(const dt_towers *towers, const char *name, const char *store, dt_error *error);
 
 #endif

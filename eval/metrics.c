@@ -91,11 +91,6 @@ bool dt_classification_add(dt_classification *counts, const float *scores, size_
     return true;
 }
 
-size_t dt_classification_rows(const dt_classification *counts)
-{
-    return counts->rows;
-}
-
 double dt_classification_top(const dt_classification *counts, size_t k)
 {
     size_t found = 0;
@@ -122,16 +117,6 @@ dt_prf_means dt_classification_means(const dt_classification *counts)
 const size_t *dt_classification_support(const dt_classification *counts)
 {
     return counts->support;
-}
-
-const size_t *dt_classification_predicted(const dt_classification *counts)
-{
-    return counts->predicted;
-}
-
-const size_t *dt_classification_right(const dt_classification *counts)
-{
-    return counts->right;
 }
 
 const size_t *dt_classification_confusion(const dt_classification *counts)

@@ -31,8 +31,6 @@ bool dt_classification_add(dt_classification *counts, const float *scores, size_
 bool dt_classification_add_row(dt_classification *counts, const float *scores, int32_t label,
                                int32_t *predicted, size_t *rank, dt_error *error);
 
-size_t dt_classification_rows(const dt_classification *counts);
-
 /* The share of rows whose rank is below k; k beyond the classes gives 1. Without rows: 0. */
 double dt_classification_top(const dt_classification *counts, size_t k);
 
@@ -41,11 +39,8 @@ double dt_classification_mean_recall(const dt_classification *counts, size_t *se
 dt_prf dt_classification_prf(const dt_classification *counts, size_t class);
 dt_prf_means dt_classification_means(const dt_classification *counts);
 
-/* Rows of each class, how many rows were predicted as it, and how many of them rightly [classes]. Borrowed,
- * as the next. */
+/* Rows of each class [classes]. Borrowed, as the next. */
 const size_t *dt_classification_support(const dt_classification *counts);
-const size_t *dt_classification_predicted(const dt_classification *counts);
-const size_t *dt_classification_right(const dt_classification *counts);
 
 /* [classes, classes], true class by predicted class; NULL when it was not asked for. */
 const size_t *dt_classification_confusion(const dt_classification *counts);

@@ -1,8 +1,11 @@
 /* Products of float64 matrices that fit the cache, for sums that float32 would not settle.
  *
  * One side of each is kept in panels: groups of columns of the width that the registers hold, one group after
- * the other, so that element (i, j) of a matrix with `rows` rows stands at ((j / width) rows + i) width + j %
- * width. Nothing has a remainder: rows are padded to a multiple of DT_PANEL_ROWS, columns to whole panels. */
+ * the other, so that element (i, j) of a matrix with `rows` rows stands at
+ *
+ *     ((j / width) rows + i) width + j % width
+ *
+ * Nothing has a remainder: rows are padded to a multiple of DT_PANEL_ROWS, columns to whole panels. */
 #ifndef DUET_EVAL_PANELS_H
 #define DUET_EVAL_PANELS_H
 

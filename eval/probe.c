@@ -79,7 +79,7 @@ static bool visit(search *s, int step, dt_error *error)
                       s->options, &point.facts, error))
         return false;
     if (!dt_probe_accuracy(&model, s->data->x, s->data->labels, s->data->held, s->data->held_count,
-                           &point.accuracy, error)) {
+                           s->options->threads, &point.accuracy, error)) {
         dt_logistic_free(&model);
         return false;
     }
@@ -126,37 +126,44 @@ void dt_sweep_free(dt_sweep *sweep)
 
 /* ---- testing ---- */
 
-static void gather(const float *x, const int32_t *labels, size_t dim, const size_t *rows, size_t n,
-                   float *block, int32_t *block_labels)
+bool dt_probe_score(const dt_logistic *model, const float *x, const size_t *rows, size_t n, int threads,
+                    dt_probe_take *take, void *context, dt_error *error)
 {
-    for (size_t i = 0; i < n; i++) {
-        memcpy(block + i * dim, x + rows[i] * dim, dim * sizeof *block);
-        block_labels[i] = labels[rows[i]];
+    float *scores = calloc(BLOCK * model->classes, sizeof *scores);
+    bool good = scores || dt_fail(error, "no memory for the scores of %zu classes", model->classes);
+    for (size_t i = 0; good && i < n; i += BLOCK) {
+        size_t part = n - i < BLOCK ? n - i : BLOCK;
+        good = dt_logistic_scores(model, rows ? x : x + i * model->dim, rows ? rows + i : NULL, part, threads, scores,
+                                  error) &&
+               take(context, scores, i, part, error);
     }
+    free(scores);
+    return good;
+}
+
+typedef struct judged {
+    dt_classification *counts;
+    const int32_t *labels;
+    const size_t *rows;
+} judged;
+
+static bool count_right(void *context, const float *scores, size_t first, size_t count, dt_error *error)
+{
+    const judged *j = context;
+    int32_t labels[BLOCK];
+    for (size_t i = 0; i < count; i++)
+        labels[i] = j->labels[j->rows ? j->rows[first + i] : first + i];
+    return dt_classification_add(j->counts, scores, count, labels, NULL, error);
 }
 
 bool dt_probe_accuracy(const dt_logistic *model, const float *x, const int32_t *labels, const size_t *rows,
-                       size_t n, double *accuracy, dt_error *error)
+                       size_t n, int threads, double *accuracy, dt_error *error)
 {
-    size_t dim = model->dim;
-    dt_classification *counts = dt_classification_new(model->classes, false, error);
-    float *scores = calloc(BLOCK * model->classes, sizeof *scores),
-          *block = calloc(rows ? BLOCK * dim : 1, sizeof *block);
-    int32_t block_labels[BLOCK];
-    bool good = counts && ((scores && block) ||
-                           dt_fail(error, "no memory for the scores of %zu classes", model->classes));
-    for (size_t i = 0; good && i < n; i += BLOCK) {
-        size_t part = n - i < BLOCK ? n - i : BLOCK;
-        if (rows)
-            gather(x, labels, dim, rows + i, part, block, block_labels);
-        good = dt_logistic_scores(model, rows ? block : x + i * dim, part, scores, error) &&
-               dt_classification_add(counts, scores, part, rows ? block_labels : labels + i, NULL, error);
-    }
+    judged j = {dt_classification_new(model->classes, false, error), labels, rows};
+    bool good = j.counts && dt_probe_score(model, x, rows, n, threads, count_right, &j, error);
     if (good)
-        *accuracy = dt_classification_top(counts, 1);
-    dt_classification_free(counts);
-    free(scores);
-    free(block);
+        *accuracy = dt_classification_top(j.counts, 1);
+    dt_classification_free(j.counts);
     return good;
 }
 
@@ -178,7 +185,7 @@ static bool run_fold(const dt_probe_data *data, const size_t *rows, size_t n, co
 {
     dt_logistic model = {0};
     bool good = dt_probe_fit(&model, data, rows, n, C, NULL, options, NULL, error) &&
-                dt_probe_accuracy(&model, data->x, data->labels, tested, test_count, accuracy, error);
+                dt_probe_accuracy(&model, data->x, data->labels, tested, test_count, options->threads, accuracy, error);
     dt_logistic_free(&model);
     return good;
 }

@@ -5,8 +5,9 @@
  *     dt_probe_data data;      ... features of the training, a validation part (eval/probe_data.h)
  *     dt_sweep sweep;
  *     if (dt_sweep_run(&sweep, &data, data.fit, data.fit_count, &options, &error))
- *         ... dt_probe_fit(&model, &data, NULL, data.n, sweep.points[sweep.best].C, &sweep.model, &options,
- * &facts, &error) dt_sweep_free(&sweep);
+ *         dt_probe_fit(&model, &data, NULL, data.n, sweep.points[sweep.best].C, &sweep.model, &options, &facts,
+ *                      &error);
+ *     dt_sweep_free(&sweep);
  */
 #ifndef DUET_EVAL_PROBE_H
 #define DUET_EVAL_PROBE_H
@@ -22,9 +23,8 @@
 typedef struct dt_probe_options {
     double tolerance;   /* of every fit; 0: dt_logistic_options' own */
     int max_iterations; /* 0: 1000, as in the paper */
-    int threads;        /* 0: OpenMP's default */
-    bool cold; /* every fit of a sweep starts from nothing, not from the nearest solution: slower, the same
-                  answer */
+    int threads;        /* of fits and tests; 0: OpenMP's default */
+    bool cold;          /* every fit of a sweep starts from nothing, not from the nearest solution: slower, the same answer */
     dt_progress progress;
 } dt_probe_options;
 
@@ -67,10 +67,17 @@ bool dt_probe_fit(dt_logistic *model, const dt_probe_data *data, const size_t *r
                   const dt_logistic *start, const dt_probe_options *options, dt_logistic_facts *facts,
                   dt_error *error);
 
-/* The share of rows x [.., dim] whose highest score is that of their label: of all n rows, or of those in
- * `rows` [n]. */
+/* Gets the scores [count, classes] of the rows first .. first + count - 1 of those that are scored. */
+typedef bool dt_probe_take(void *context, const float *scores, size_t first, size_t count, dt_error *error);
+
+/* Hands the scores of rows x [.., dim], of the first n or of those in `rows` [n], to `take`, in order and 1,024 at a
+ * time, until it fails. */
+bool dt_probe_score(const dt_logistic *model, const float *x, const size_t *rows, size_t n, int threads,
+                    dt_probe_take *take, void *context, dt_error *error);
+
+/* The share of those rows whose highest score is that of their label. */
 bool dt_probe_accuracy(const dt_logistic *model, const float *x, const int32_t *labels, const size_t *rows,
-                       size_t n, double *accuracy, dt_error *error);
+                       size_t n, int threads, double *accuracy, dt_error *error);
 
 /* Whether every class has a training row for each fold; the message names the class that has not. */
 bool dt_folds_check(const dt_probe_data *data, int k, dt_error *error);

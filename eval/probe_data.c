@@ -1,11 +1,11 @@
 #include "eval/probe_data.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "eval/folds.h"
+#include "eval/name_list.h"
 
 enum { NAME = 100 }; /* bytes of a class's name in a message */
 
@@ -84,19 +84,24 @@ void dt_probe_data_free(dt_probe_data *d)
 static int32_t *match_labels(const dt_probe_data *d, const dt_features *other, dt_error *error)
 {
     int32_t *class_of_label = calloc(other->class_count + 1, sizeof *class_of_label);
-    bool by_name = d->named && other->classes;
-    json_t *index = json_object();
-    for (size_t c = 0; by_name && c < d->class_count; c++)
-        json_object_set_new(index, d->classes[c], json_integer((json_int_t)c));
-    for (size_t label = 0; class_of_label && label < other->class_count; label++) {
-        const json_t *at = by_name ? json_object_get(index, other->classes[label]) : NULL;
-        class_of_label[label] = at                                   ? (int32_t)json_integer_value(at)
-                                : by_name || label >= d->label_count ? -1
-                                                                     : d->class_of_label[label];
-    }
-    json_decref(index);
-    if (!class_of_label)
+    if (!class_of_label) {
         dt_fail(error, "no memory for %zu classes", other->class_count);
+        return NULL;
+    }
+    if (!d->named || !other->classes) {
+        for (size_t label = 0; label < other->class_count; label++)
+            class_of_label[label] = label < d->label_count ? d->class_of_label[label] : -1;
+        return class_of_label;
+    }
+    json_t *index = dt_name_index((const char *const *)d->classes, d->class_count, NULL, error);
+    if (!index) {
+        dt_fail_prefix(error, "%s", d->source);
+        free(class_of_label);
+        return NULL;
+    }
+    for (size_t label = 0; label < other->class_count; label++)
+        class_of_label[label] = dt_name_number(index, other->classes[label]);
+    json_decref(index);
     return class_of_label;
 }
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/json.h"
 #include "data/safetensors.h"
+#include "eval/name_list.h"
 
 static json_t *facts(const dt_probe_result *r)
 {
@@ -53,7 +53,8 @@ static json_t *shots_curve(const dt_probe_result *r)
                                         fmax(0, p->mean - p->deviation), fmin(1, p->mean + p->deviation)));
     }
     return curve(shots_name(r), "images per class", "accuracy",
-                 json_sprintf("one standard deviation over %zu draws", r->shots->seeds), r->settings.set, r->shots->tested, points);
+                 json_sprintf("one standard deviation over %zu draws", r->shots->seeds), r->settings.set,
+                 r->shots->tested, points);
 }
 
 /* The C of every draw: "0.1 1 0.1". */
@@ -141,26 +142,14 @@ json_t *dt_probe_json(const dt_probe_result *r, dt_error *error)
     return NULL;
 }
 
-static char *classes_text(const dt_probe_data *data, dt_error *error)
-{
-    json_t *list = json_array();
-    for (size_t c = 0; c < data->class_count; c++)
-        json_array_append_new(list, json_string(data->classes[c]));
-    char *text = json_array_size(list) == data->class_count ? dt_json_text(list, 0, error) : NULL;
-    if (json_array_size(list) != data->class_count)
-        dt_fail(error, "%s: a class name is not UTF-8", data->source);
-    json_decref(list);
-    return text;
-}
-
 bool dt_probe_save(const dt_probe_result *r, const char *layer, const char *path, dt_error *error)
 {
     size_t classes = r->model.classes, dim = r->model.dim;
     float *weight = calloc(classes * dim, sizeof *weight), *bias = calloc(classes, sizeof *bias);
-    char C[32], *names = classes_text(&r->data, error);
+    char C[32], *names = dt_names_text((const char *const *)r->data.classes, classes, error);
     snprintf(C, sizeof C, "%.17g", r->C);
-    bool good =
-        names && ((weight && bias) || dt_fail(error, "no memory for the weights of %zu classes", classes));
+    bool good = (names || dt_fail_prefix(error, "%s", r->data.source)) &&
+                ((weight && bias) || dt_fail(error, "no memory for the weights of %zu classes", classes));
     for (size_t i = 0; good && i < classes * dim; i++)
         weight[i] = (float)r->model.weights[i];
     for (size_t c = 0; good && c < classes; c++)

@@ -7,8 +7,6 @@
 
 #include "data/clock.h"
 
-enum { BLOCK = 1024 };
-
 static bool prepare(dt_probe_result *r, dt_features *train, dt_features *validation, dt_features *test,
                     dt_error *error)
 {
@@ -37,6 +35,12 @@ static bool choose(dt_probe_result *r, dt_error *error)
     return true;
 }
 
+static bool add_scores(void *context, const float *scores, size_t first, size_t count, dt_error *error)
+{
+    const dt_probe_result *r = context;
+    return dt_assessment_add(r->assessment, scores, r->test->labels + first, r->test->images + first, count, error);
+}
+
 static bool assess(dt_probe_result *r, dt_error *error)
 {
     const dt_features *test = r->test;
@@ -46,16 +50,8 @@ static bool assess(dt_probe_result *r, dt_error *error)
                                            .class_names = (const char *const *)r->data.classes,
                                            .seed = r->settings.seed,
                                            .confusion = true};
-    float *scores = calloc(BLOCK * r->data.class_count, sizeof *scores);
-    bool good = (scores || dt_fail(error, "no memory for the scores of %zu classes", r->data.class_count)) &&
-                (r->assessment = dt_assessment_new(&options, error));
-    for (size_t i = 0; good && i < test->count; i += BLOCK) {
-        size_t part = test->count - i < BLOCK ? test->count - i : BLOCK;
-        good = dt_logistic_scores(&r->model, test->rows + i * test->width, part, scores, error) &&
-               dt_assessment_add(r->assessment, scores, test->labels + i, test->images + i, part, error);
-    }
-    free(scores);
-    return good;
+    return (r->assessment = dt_assessment_new(&options, error)) &&
+           dt_probe_score(&r->model, test->rows, NULL, test->count, r->settings.fits.threads, add_scores, r, error);
 }
 
 static bool run_shots(dt_probe_result *r, dt_error *error)

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "data/pairs.h"
+#include "data/utf8.h"
 #include "eval/search.h"
 
 enum { HITS_MOST = 1 << 22 }; /* of all queries: over 1 GiB */
@@ -177,17 +178,6 @@ static int is_caption_of(const dt_captions *captions, size_t image, const char *
     return known;
 }
 
-/* Cut at a whole character. */
-static void copy_text(char *to, size_t size, const char *from)
-{
-    size_t length = strlen(from);
-    if (length >= size)
-        for (length = size - 1; length && ((unsigned char)from[length] & 0xC0) == 0x80; length--)
-            ;
-    memcpy(to, from, length);
-    to[length] = 0;
-}
-
 bool dt_queries_caption(const dt_searched *s, const dt_caption_index *index, const float *texts,
                         const dt_query *queries, size_t count, const float *rows, size_t top,
                         dt_query_found *found, dt_error *error)
@@ -203,7 +193,7 @@ bool dt_queries_caption(const dt_searched *s, const dt_caption_index *index, con
             *hit = (dt_hit_found){(size_t)index->images[c], near.scores[q * near.k + found[q].count], -1, ""};
             if (queries[q].kind == DT_QUERY_IMAGE)
                 hit->correct = is_caption_of(s->captions, queries[q].image, index->texts[c]);
-            copy_text(hit->text, sizeof hit->text, index->texts[c]);
+            memcpy(hit->text, index->texts[c], dt_utf8_cut(index->texts[c], sizeof hit->text - 1));
         }
     }
     if (!good)

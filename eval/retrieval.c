@@ -34,11 +34,11 @@ static bool check(const ranking *r, dt_error *error);
 static bool open_ranking(ranking *r, dt_error *error);
 static void close_ranking(ranking *r);
 static bool find_ranks(ranking *r, dt_error *error);
-static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start,
+static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start, bool intervals,
                       dt_retrieval_way *way, dt_error *error);
 
 bool dt_retrieval_run(const float *images, size_t n, const float *captions, size_t m, size_t dim,
-                      const int32_t *caption_image, dt_retrieval *result, int32_t *image_ranks,
+                      const int32_t *caption_image, bool intervals, dt_retrieval *result, int32_t *image_ranks,
                       int32_t *caption_ranks, dt_error *error)
 {
     ranking r = {.images = images,
@@ -50,8 +50,8 @@ bool dt_retrieval_run(const float *images, size_t n, const float *captions, size
                  .rows = n < ROWS_MOST ? dt_rows_even(n) : ROWS_MOST,
                  .columns = m < COLUMNS_MOST ? dt_rows_even(m) : COLUMNS_MOST};
     bool good = check(&r, error) && open_ranking(&r, error) && find_ranks(&r, error) &&
-                summarise(r.image_ranks, n, m, r.start, &result->image_to_text, error) &&
-                summarise(r.caption_ranks, m, n, NULL, &result->text_to_image, error);
+                summarise(r.image_ranks, n, m, r.start, intervals, &result->image_to_text, error) &&
+                summarise(r.caption_ranks, m, n, NULL, intervals, &result->text_to_image, error);
     if (good && image_ranks)
         memcpy(image_ranks, r.image_ranks, n * sizeof *image_ranks);
     if (good && caption_ranks)
@@ -280,7 +280,6 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* start: as in ranking; NULL: every query has one item of its own. */
 /* Intervals of the shares of ranks [n] that are at most k. */
 static bool bound_recalls(const int32_t *ranks, size_t n, dt_retrieval_way *way, dt_error *error)
 {
@@ -295,10 +294,13 @@ static bool bound_recalls(const int32_t *ranks, size_t n, dt_retrieval_way *way,
     return good;
 }
 
-static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start,
+/* start: as in ranking; NULL: every query has one item of its own. */
+static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start, bool intervals,
                       dt_retrieval_way *way, dt_error *error)
 {
     *way = (dt_retrieval_way){.gallery = gallery};
+    for (int i = 0; i < DT_RECALLS; i++)
+        way->recall_bounds[i] = (dt_bounds){NAN, NAN};
     int32_t *sorted = malloc(queries * sizeof *sorted);
     if (!sorted)
         return dt_fail(error, "no memory to sort %zu ranks", queries);
@@ -323,7 +325,7 @@ static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, cons
     }
     way->mean_rank = sum / (double)n;
     way->median_rank = ((double)sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
-    bool good = bound_recalls(sorted, n, way, error);
+    bool good = !intervals || bound_recalls(sorted, n, way, error);
     free(sorted);
     return good;
 }

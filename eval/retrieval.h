@@ -7,8 +7,9 @@
  * alignments", CVPR 2015). The median of an even number is the mean of the two in the middle.
  *
  * Every similarity is computed once for both directions (those near a caption's own image twice, so that
- * captions in the order of their images cost little). Beyond the embeddings, 2 MiB a thread and under 30
- * bytes an image or caption stand in memory. Ranks do not depend on the number of threads. */
+ * captions in the order of their images cost little). Beyond the embeddings, 2 MiB a thread, 24 bytes an image and 16 a
+ * caption stand in memory; then, of one direction at a time, 4 bytes a query for the median, and for intervals 4 more and
+ * 4 a thread. Ranks do not depend on the number of threads. */
 #ifndef DUET_EVAL_RETRIEVAL_H
 #define DUET_EVAL_RETRIEVAL_H
 
@@ -27,22 +28,21 @@ extern const int dt_recall_at[DT_RECALLS]; /* 1, 5, 10 */
 typedef struct dt_retrieval_way {
     size_t queries, gallery; /* asked; searched */
     double recall[DT_RECALLS], recall_chance[DT_RECALLS];
-    dt_bounds recall_bounds[DT_RECALLS]; /* 95 % bootstrap intervals over the queries */
+    dt_bounds recall_bounds[DT_RECALLS]; /* 95 % bootstrap intervals over the queries; NaN: not asked for */
     double median_rank, mean_rank;
 } dt_retrieval_way;
 
 typedef struct dt_retrieval {
     dt_retrieval_way image_to_text; /* queries: the images that have captions */
-    dt_retrieval_way
-        text_to_image; /* queries: all captions; searched: all images, also those without captions */
+    dt_retrieval_way text_to_image; /* queries: all captions; searched: all images, also those without captions */
 } dt_retrieval;
 
 /* images [n, dim], captions [m, dim]; caption_image [m] says whose each caption is, in any order, an image
- * having any number of them. image_ranks [n] (0: no captions) and caption_ranks [m] get the ranks; either may
- * be NULL. Refused: n or m zero or beyond INT32_MAX, an owner out of range, an embedding that is not finite.
- */
+ * having any number of them. The `intervals` of the recalls, a thousand draws, are made where they are wanted.
+ * image_ranks [n] (0: no captions) and caption_ranks [m] get the ranks; either may be NULL. Refused: n or m zero or
+ * beyond INT32_MAX, an owner out of range, an embedding that is not finite. */
 bool dt_retrieval_run(const float *images, size_t n, const float *captions, size_t m, size_t dim,
-                      const int32_t *caption_image, dt_retrieval *result, int32_t *image_ranks,
+                      const int32_t *caption_image, bool intervals, dt_retrieval *result, int32_t *image_ranks,
                       int32_t *caption_ranks, dt_error *error);
 
 #endif

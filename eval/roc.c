@@ -30,19 +30,3 @@ double dt_roc_area(const dt_roc_row *rows, size_t n, const uint32_t *times)
     }
     return negatives > 0 && positives > 0 ? pairs / (negatives * positives) : NAN;
 }
-
-bool dt_roc_auc(const double *scores, const uint8_t *positive, size_t n, double *area, dt_error *error)
-{
-    dt_roc_row *rows = calloc(n ? n : 1, sizeof *rows);
-    bool good = rows || dt_fail(error, "no memory to rank %zu scores", n);
-    for (size_t i = 0; good && i < n; i++) {
-        rows[i] = (dt_roc_row){scores[i], i, positive[i] != 0};
-        good = !isnan(scores[i]) || dt_fail(error, "the score of row %zu is not a number", i);
-    }
-    if (good) {
-        dt_roc_sort(rows, n);
-        *area = dt_roc_area(rows, n, NULL);
-    }
-    free(rows);
-    return good;
-}

@@ -8,8 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "data/error.h"
-
 /* A row on its way through the ranking. */
 typedef struct dt_roc_row {
     double score; /* not NaN */
@@ -23,8 +21,5 @@ void dt_roc_sort(dt_roc_row *rows, size_t n);
 /* The area for rows that dt_roc_sort has sorted. times [n], by row number, says how often each row counts (a
  * bootstrap's resample); NULL: once. NaN where one of the two classes does not occur. */
 double dt_roc_area(const dt_roc_row *rows, size_t n, const uint32_t *times);
-
-/* All in one: scores [n], positive [n] (0 or 1). NaN as above; refused: a score that is NaN. */
-bool dt_roc_auc(const double *scores, const uint8_t *positive, size_t n, double *area, dt_error *error);
 
 #endif

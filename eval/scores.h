@@ -12,8 +12,7 @@ typedef struct dt_score {
     char name[96]; /* for people: "top-1 accuracy" */
     double value;  /* a share in 0 .. 1; of ranks a rank, from 1 */
     size_t n;      /* what it is the share or the mean of: images; for text to image, captions */
-    double chance; /* the value of guessing: 1 / classes, 1 / values of an attribute, dt_retrieval_way's; NaN:
-                      not stated */
+    double chance; /* the value of guessing: 1 / classes, 1 / values of an attribute, dt_retrieval_way's; NaN: not stated */
     double low, high; /* 95 % bootstrap interval; NaN: not known */
     bool rank;        /* a median or mean rank */
     char note[128];

@@ -263,8 +263,9 @@ static bool retrieve(run *r, dt_error *error)
     dt_retrieval found;
     json_t *map = NULL;
     bool mapped = o->details && !json_object_get(r->result->details, "maps"); /* else the classes' prompts are on one already */
-    if (!dt_captions_retrieve(o->data, r->images, r->model, r->backend, batch_for(r, SIZE_MAX), o->captions_each, o->progress,
-                              &found, &r->result->captions, o->name ? o->name : r->result->data, mapped ? &map : NULL, error))
+    if (!dt_captions_retrieve(o->data, r->images, r->model, r->backend, batch_for(r, SIZE_MAX), o->captions_each,
+                              o->intervals, o->progress, &found, &r->result->captions,
+                              o->name ? o->name : r->result->data, mapped ? &map : NULL, error))
         return false;
     if (mapped && !r->result->details)
         r->result->details = json_object();

@@ -24,8 +24,7 @@
 
 typedef struct dt_zeroshot_options { /* everything is borrowed */
     const dt_dataset *data;
-    const char
-        *name; /* of the set, put before each figure's name in JSON: "NAME: top-1 accuracy"; NULL: nothing */
+    const char *name; /* of the set, put before each figure's name in JSON: "NAME: top-1 accuracy"; NULL: nothing */
 
     const dt_classes *classes; /* NULL: those that the data names, where its images have labels */
     const char *const *templates;
@@ -40,7 +39,7 @@ typedef struct dt_zeroshot_options { /* everything is borrowed */
 
     const float *images; /* [count, embed_dim]: the images' embeddings, where they are there already; NULL: computed */
     bool details;        /* also the confusions, the calibration, the classes one by one, and the map of both towers */
-    bool intervals;      /* of the figures of classes */
+    bool intervals;      /* of the figures of classes and the recalls */
 
     const dt_backend *backend; /* NULL: dt_cpu() */
     int batch;                 /* samples that an encoder takes at a time; 0: 128 */

@@ -249,7 +249,7 @@ static bool rank_captions(work *w, dt_error *error)
     dt_retrieval found;
     char stem[256];
     if (!dt_captions_retrieve(w->data, w->images.rows, w->model, dt_cpu(), w->s->batch,
-                              (size_t)w->s->captions, dt_terminal_progress(w->s->quiet), &found,
+                              (size_t)w->s->captions, true, dt_terminal_progress(w->s->quiet), &found,
                               &w->caption_count, name_of(w->s, stem, sizeof stem),
                               w->s->out || w->s->json ? &w->map : NULL, error))
         return false;

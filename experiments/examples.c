@@ -1,6 +1,7 @@
 #include "experiments/examples.h"
 
 #include "data/labelled_texts.h"
+#include "eval/name_list.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -138,14 +139,13 @@ const char *dt_examples_class_name(const dt_examples *e, size_t c)
 bool dt_examples_classes(dt_examples *e, const char *const *names, size_t count, dt_error *error)
 {
     size_t own = dt_examples_class_count(e);
-    int32_t *number = malloc(own * sizeof *number);
-    bool good = number || dt_fail(error, "no memory for %zu classes", own);
-    for (size_t c = 0; good && c < own; c++) {
-        number[c] = -1;
-        for (size_t i = 0; i < count && number[c] < 0; i++)
-            if (!strcmp(names[i], dt_examples_class_name(e, c)))
-                number[c] = (int32_t)i;
-    }
+    int32_t *number = malloc((own + 1) * sizeof *number);
+    json_t *index = dt_name_index(names, count, NULL, error);
+    bool good = (index || dt_fail_prefix(error, "the training data")) &&
+                (number || dt_fail(error, "no memory for %zu classes", own));
+    for (size_t c = 0; good && c < own; c++)
+        number[c] = dt_name_number(index, dt_examples_class_name(e, c));
+    json_decref(index);
     for (size_t i = 0; good && i < e->count; i++) {
         e->labels[i] = number[e->own[i]];
         if (e->labels[i] < 0)

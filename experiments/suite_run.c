@@ -67,8 +67,8 @@ static json_t *run_retrieval(const work *w, dt_error *error)
     json_t *found = NULL;
     dt_dataset *data = dt_dataset_open(w->set->data, error);
     if (data && features(w, data, DT_LAYER_EMBEDDING, &f, error) &&
-        dt_captions_retrieve(data, f.rows, w->model, dt_cpu(), BATCH, w->set->captions, w->options->progress, &ranks,
-                             &captions, NULL, NULL, error)) {
+        dt_captions_retrieve(data, f.rows, w->model, dt_cpu(), BATCH, w->set->captions, true, w->options->progress,
+                             &ranks, &captions, NULL, NULL, error)) {
         dt_retrieval_scores(&ranks, scores, &count);
         found = json_pack("{s:o}", "figures", dt_scores_json(scores, count, w->name));
         if (!found)

@@ -108,6 +108,9 @@ static void images_of_a_store(void)
     ok(good, "are numbered by name");
     ok(dt_examples_classes(e, animals, 3, &error) && dt_examples_labels(e)[5] == 0 && dt_examples_indices(e)[5] == 6,
        "and again, from the data's own numbers");
+    static const char *const odd[] = {"eel", "d\xf6g", "cat"};
+    ok(fails(dt_examples_classes(e, odd, 3, &error), "the name of class 1, 'd\\xf6g', is not UTF-8"),
+       "a name that is not UTF-8");
     ok(fails(dt_examples_classes(e, fewer, 2, &error), "a.lmdb has samples of the class 'dog', which is not among the 2"),
        "a class that is not among them is named");
     dt_examples_free(e);

@@ -85,16 +85,20 @@ static bool make_store(const char *path, int middle)
     return false;
 }
 
-static bool get(dt_features *f, dt_model *model, const char *data, const char *cache, dt_layer layer)
+static bool get_from(const char *weights, dt_features *f, dt_model *model, const char *data, const char *cache, dt_layer layer)
 {
+    const dt_features_options options = {.layer = layer, .cache = cache, .weights = weights, .batch = 4};
     dt_dataset *set = dt_dataset_open(data, &error);
-    bool good =
-        set && dt_features_of(f, model, set,
-                              &(dt_features_options){.layer = layer, .cache = cache, .batch = 4}, &error);
+    bool good = set && dt_features_of(f, model, set, &options, &error);
     if (!good)
         printf("# %s\n", error.message);
     dt_dataset_close(set);
     return good;
+}
+
+static bool get(dt_features *f, dt_model *model, const char *data, const char *cache, dt_layer layer)
+{
+    return get_from(NULL, f, model, data, cache, layer);
 }
 
 /* Computes and recalls; the path of the cache file stays in `path`. */
@@ -255,6 +259,58 @@ static void folders(dt_model *model, const char *cache)
     free(jpeg);
 }
 
+/* The path of the features' file, "" where they are not there. */
+static const char *file_of(const char *weights, dt_model *model, const char *data, dt_layer layer)
+{
+    static char paths[16][700];
+    static int next;
+    char *path = paths[next++ & 15];
+    dt_features f;
+    bool good = get_from(weights, &f, model, data, in_dir("tidy"), layer);
+    snprintf(path, sizeof paths[0], "%s", good && f.path ? f.path : "");
+    dt_features_free(&f);
+    return path;
+}
+
+/* What new files of weights "run" take the place of. */
+static void superseded(dt_model *model, dt_model *second)
+{
+    const dt_layer layer = DT_LAYER_FEATURES;
+    ok(dt_make_directories(in_dir("x"), &error) && dt_make_directories(in_dir("y"), &error) &&
+           make_store(in_dir("x/s.lmdb"), 50) && make_store(in_dir("y/s.lmdb"), 60) &&
+           make_store(in_dir("x/s-features-b.lmdb"), 50),
+       "stores, two of one name");
+    const char *old = file_of("run", model, in_dir("x/s.lmdb"), layer),
+               *old_too = file_of("run", model, in_dir("y/s.lmdb"), layer),
+               *unnamed = file_of(NULL, second, in_dir("y/s.lmdb"), layer),
+               *embedding = file_of("run", model, in_dir("x/s.lmdb"), DT_LAYER_EMBEDDING),
+               *longer = file_of("run", model, in_dir("x/s-features-b.lmdb"), layer);
+    char foreign[700];
+    snprintf(foreign, sizeof foreign, "%s", old);
+    char *digit = foreign + strlen(foreign) - strlen("0.safetensors");
+    *digit = *digit == '0' ? '1' : '0';
+    ok(dt_file_write(foreign, "no tensors", 10, &error), "a foreign file of such a name");
+    ok(dt_file_exists(old) && dt_file_exists(old_too), "other data of the same name stays");
+    const char *others = file_of("other", second, in_dir("x/s.lmdb"), layer);
+    ok(dt_file_exists(old) && dt_file_exists(others), "other weights' stay");
+    float *value = dt_params_value(model->params, 0);
+    *value += 1e-3f;
+    const char *new = file_of("run", model, in_dir("x/s.lmdb"), layer);
+    *value -= 1e-3f;
+    ok(dt_file_exists(new) && !dt_file_exists(old) && !dt_file_exists(old_too), "those of the weights before go");
+    ok(dt_file_exists(embedding) && dt_file_exists(longer) && dt_file_exists(unnamed) && dt_file_exists(others) &&
+           dt_file_exists(foreign),
+       "another layer's, another name's, those of no weights or others and foreign ones stay");
+    ok(make_store(in_dir("y/s.lmdb"), 70), "new data");
+    const char *again = file_of(NULL, second, in_dir("y/s.lmdb"), layer);
+    ok(dt_file_exists(unnamed) && dt_file_exists(again), "without a path of weights nothing goes");
+    const char *first = file_of("other", second, in_dir("y/s.lmdb"), layer);
+    ok(!strcmp(first, again), "the same file");
+    ok(make_store(in_dir("x/s.lmdb"), 90), "and again");
+    const char *last = file_of("other", second, in_dir("x/s.lmdb"), layer);
+    ok(dt_file_exists(last) && !dt_file_exists(others), "what was at the data's path before goes");
+}
+
 static void no_room(dt_model *model)
 {
     dt_features f;
@@ -308,6 +364,22 @@ static void refused(foreign x, const char *part, const char *name)
     says(error.message, part, name);
 }
 
+static void both_names(void)
+{
+    float features[4] = {1, 2, 3, 4}, images[6] = {9, 9, 9, 9, 9, 9};
+    int32_t labels[2] = {0, 1};
+    const dt_st_tensor tensors[] = {
+        {.name = "images", .type = DT_ST_F32, .rank = 2, .shape = {2, 3}, .data = images},
+        {.name = "features", .type = DT_ST_F32, .rank = 2, .shape = {2, 2}, .data = features},
+        {.name = "labels", .type = DT_ST_I32, .rank = 1, .shape = {2}, .data = labels},
+    };
+    dt_features f;
+    ok(dt_safetensors_write(in_dir("both.safetensors"), tensors, 3, NULL, 0, &error) &&
+           dt_features_load(&f, in_dir("both.safetensors"), &error) && f.width == 2 && f.rows[3] == 4,
+       "features rather than images");
+    dt_features_free(&f);
+}
+
 static void foreign_files(void)
 {
     dt_features f;
@@ -321,6 +393,7 @@ static void foreign_files(void)
            !strcmp(f.classes[1], "b"),
        "with class names");
     dt_features_free(&f);
+    both_names();
     refused((foreign){"feature", 4, 3, 4, 0, 0, NULL}, "has no tensor \"features\"", "a wrong name");
     refused((foreign){"features", 4, 3, 3, 0, 0, NULL}, "labels", "labels that are too few");
     refused((foreign){"features", 0, 3, 0, 0, 0, NULL}, "has 0 rows", "an empty split");
@@ -358,6 +431,7 @@ int main(void)
     other_keys(model, kept, path);
     other_data(model, kept, path);
     folders(model, kept);
+    superseded(model, second);
     no_room(model);
     foreign_files();
     dt_model_free(model);

@@ -65,7 +65,7 @@ static float *as_floats(const double *values, size_t n)
 
 static void predict(const dt_logistic *model, const float *x, size_t n, float *scores, int32_t *predictions)
 {
-    ok(dt_logistic_scores(model, x, n, scores, &error), "scores of %zu rows", n);
+    ok(dt_logistic_scores(model, x, NULL, n, 0, scores, &error), "scores of %zu rows", n);
     for (size_t i = 0; i < n; i++) {
         predictions[i] = 0;
         for (size_t k = 1; k < model->classes; k++)
@@ -456,7 +456,7 @@ static void refused(void)
        "rows that are not asked for do not count");
     p.x[0] = NAN;
     float scores[3];
-    ok(dt_logistic_scores(&model, p.x + 5, 0, scores, &error), "scores of no rows");
+    ok(dt_logistic_scores(&model, p.x + 5, NULL, 0, 0, scores, &error), "scores of no rows");
     dt_logistic_free(&model);
     p.y[5] = -1;
     refuse("no label", "row 5 has label -1", &p, NULL, p.n, good);

@@ -2,6 +2,7 @@
 
 #include "data/json.h"
 #include "data/shuffle.h"
+#include "eval/findings.h"
 #include "tests/tap.h"
 
 static dt_error error;
@@ -304,6 +305,35 @@ static void entry(void)
     drop(&e);
 }
 
+/* A map of so many classes goes into an evaluation file, which is read back. */
+static void many_classes(size_t count, bool told)
+{
+    enum { MOST = DT_FINDINGS_MOST + 1 };
+    static char path[600];
+    static const char *classes[MOST];
+    sample e = make(6, 4, 7);
+    for (size_t i = 0; i < count; i++)
+        classes[i] = "class";
+    if (!*path)
+        snprintf(path, sizeof path, "%s/evaluation.json", scratch());
+    json_t *map = dt_map_json(&(dt_towers){.n = 6, .m = 4, .dim = 7, .images = e.images, .texts = e.texts, .labels = e.labels,
+                                           .classes = classes, .class_count = count},
+                              "map", NULL, &error);
+    json_t *found = json_pack("{s:[O]}", "maps", map);
+    dt_findings findings;
+    bool good = dt_findings_merge(path, found, &error) && dt_findings_read(&findings, path, &error);
+    ok(good, "a map of %zu classes can be read%s%s", count, good ? "" : ": ", good ? "" : error.message);
+    ok(json_array_size(json_object_get(map, "classes")) == (told ? count : 0) &&
+           whole(at(map, 3), "label") == (told ? 2 : -1) && whole(at(map, 7), "label") == (told ? 1 : -1) &&
+           whole(map, "n") == 4,
+       "its classes are %s", told ? "told" : "left out");
+    if (good)
+        dt_findings_free(&findings);
+    json_decref(found);
+    json_decref(map);
+    drop(&e);
+}
+
 static void refuse(const char *what, const char *message, dt_towers towers)
 {
     error.message[0] = 0;
@@ -349,6 +379,8 @@ int main(void)
     by_definition(200, 2500, 96);
     corners();
     entry();
+    many_classes(DT_FINDINGS_MOST, true);
+    many_classes(DT_FINDINGS_MOST + 1, false);
     refused();
     return done();
 }

@@ -4,6 +4,7 @@
 
 #include "data/safetensors.h"
 #include "data/shuffle.h"
+#include "eval/findings.h"
 #include "eval/folds.h"
 #include "eval/probe_json.h"
 #include "tests/tap.h"
@@ -98,7 +99,7 @@ static void against_all(const dt_probe_data *data, const dt_probe_options *optio
         dt_logistic model = {0};
         good = dt_probe_fit(&model, data, data->fit, data->fit_count, dt_sweep_C(step), NULL, options, NULL,
                             &error) &&
-               dt_probe_accuracy(&model, data->x, data->labels, data->held, data->held_count, &accuracy[step],
+               dt_probe_accuracy(&model, data->x, data->labels, data->held, data->held_count, 2, &accuracy[step],
                                  &error);
         dt_logistic_free(&model);
     }
@@ -277,7 +278,7 @@ static void folds_by_hand(void)
                        &(dt_logistic_options){.classes = 5, .C = 0.1}, NULL, &error),
        "one of them by hand");
     for (size_t i = 0; i < 600; i++) {
-        if (fold[i] != 2 || !dt_logistic_scores(&model, data.x + i * data.dim, 1, scores, &error))
+        if (fold[i] != 2 || !dt_logistic_scores(&model, data.x, &i, 1, 1, scores, &error))
             continue;
         int best = 0;
         for (int c = 1; c < 5; c++)
@@ -291,13 +292,28 @@ static void folds_by_hand(void)
     dt_features_free(&train);
 }
 
+/* The report reads what was found. */
+static void readable(const dt_probe_result *r)
+{
+    char path[600];
+    dt_findings findings;
+    snprintf(path, sizeof path, "%s/evaluation.json", scratch());
+    json_t *json = dt_probe_json(r, &error);
+    bool good = json && dt_findings_merge(path, json, &error) && dt_findings_read(&findings, path, &error);
+    ok(good, "can be read%s%s", good ? "" : ": ", good ? "" : error.message);
+    ok(good && findings.figure_count == json_array_size(json_object_get(json, "figures")), "no two figures have one name");
+    if (good)
+        dt_findings_free(&findings);
+    json_decref(json);
+}
+
 static void few_shots(void)
 {
     dt_features train, test;
     dt_probe_result a, b;
     if (!golden("probe/data.safetensors"))
         return skip("few shots", "no probe/data.safetensors");
-    const size_t shots[] = {1, 2, 16}, more[] = {16, 1};
+    const size_t shots[] = {1, 2, 16}, more[] = {16, 1, 16};
     dt_probe_settings settings = {.C = 1, .shots = shots, .shot_count = 3, .seeds = 4, .seed = 5};
     ok(run_stored(&a, &train, &test, settings), "few shots");
     const dt_shot_point *p = a.shots->points;
@@ -306,19 +322,21 @@ static void few_shots(void)
        "more shots, more right (%.3f, %.3f, %.3f)", p[0].mean, p[1].mean, p[2].mean);
     dt_features train_b, test_b;
     settings.shots = more;
-    settings.shot_count = 2;
+    settings.shot_count = 3;
     ok(run_stored(&b, &train_b, &test_b, settings), "again");
+    ok(b.shots->count == 2 && b.shots->points[0].shots == 1 && b.shots->points[1].shots == 16, "in order, each once");
+    readable(&b);
     bool same = true, differs = false;
     for (int s = 0; s < 4; s++) {
-        same = same && p[2].of_seed[s].accuracy == b.shots->points[0].of_seed[s].accuracy &&
-               p[0].of_seed[s].accuracy == b.shots->points[1].of_seed[s].accuracy;
+        same = same && p[2].of_seed[s].accuracy == b.shots->points[1].of_seed[s].accuracy &&
+               p[0].of_seed[s].accuracy == b.shots->points[0].of_seed[s].accuracy;
         differs = differs || p[0].of_seed[s].accuracy != p[0].of_seed[0].accuracy;
     }
     ok(same && differs, "a draw depends on its seed alone");
     free_run(&b, &train_b, &test_b);
     settings.seed = 6; /* its first draw is the second of seed 5 */
     ok(run_stored(&b, &train_b, &test_b, settings) &&
-           b.shots->points[1].of_seed[0].accuracy == p[0].of_seed[1].accuracy,
+           b.shots->points[0].of_seed[0].accuracy == p[0].of_seed[1].accuracy,
        "seeds count up");
     free_run(&b, &train_b, &test_b);
     free_run(&a, &train, &test);
@@ -380,6 +398,41 @@ static void matching(void)
     dt_features_free(&plain);
 }
 
+static void odd_names(void)
+{
+    static const char *const names[] = {"ant", "b\xe9", "cow", "dog"};
+    dt_features train = made("train", 30, names, 4, alternate), test = made("test", 10, names, 4, alternate);
+    dt_probe_data data;
+    ok(dt_probe_data_new(&data, &train, &error) && !dt_probe_data_match(&data, &test, &error), "a name that is not UTF-8");
+    says("train: the name of class 1, 'b\\xe9', is not UTF-8", "is shown");
+    dt_probe_data_free(&data);
+    dt_features_free(&train);
+    dt_features_free(&test);
+}
+
+/* More rows than a block has, in an order of their own. */
+static void scoring(void)
+{
+    enum { N = 2500 };
+    dt_features f = made("rows", N, NULL, 2, alternate);
+    dt_logistic model;
+    size_t rows[N];
+    double all, chosen, one;
+    ok(dt_logistic_fit(&model, f.rows, f.labels, NULL, N, 2, &(dt_logistic_options){.classes = 2, .C = 1}, NULL, &error),
+       "two classes");
+    for (size_t i = 0; i < N; i++) {
+        rows[i] = N - 1 - i;
+        f.labels[i] = i % 5 ? f.labels[i] : 1 - f.labels[i];
+    }
+    ok(dt_probe_accuracy(&model, f.rows, f.labels, NULL, N, 1, &all, &error) && all == 0.8, "the share of all rows (%g)", all);
+    ok(dt_probe_accuracy(&model, f.rows, f.labels, rows, N, 3, &chosen, &error) && chosen == all, "the same rows backwards");
+    ok(dt_probe_accuracy(&model, f.rows, f.labels, rows + 4, 1, 0, &one, &error) && one == 0 &&
+           dt_probe_accuracy(&model, f.rows, f.labels, rows + 5, 4, 0, &one, &error) && one == 1,
+       "some rows");
+    dt_logistic_free(&model);
+    dt_features_free(&f);
+}
+
 static void too_few(void)
 {
     dt_features train = made("scarce", 20, NULL, 2, only_one),
@@ -425,6 +478,8 @@ int main(void)
     folds_by_hand();
     few_shots();
     matching();
+    odd_names();
+    scoring();
     too_few();
     statistics();
     return done();

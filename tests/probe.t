@@ -55,6 +55,11 @@ grep -q '^10 classes, C = 1$' said
 report "a given C" $?
 run "a validation set" 0 'of 10 validation images' probe -w run train.lmdb test.lmdb --validation validation.lmdb
 run "few shots" 0 '^2 per class, 3 draws  *[0-9.]* %  sd ' probe -w run train.lmdb test.lmdb --few-shot 1,2
+run "few shots in any order" 0 '^2 per class, 3 draws' \
+    probe -w run train.lmdb test.lmdb --few-shot 2,1,2 --out run/evaluation.json
+[ "$(grep -c ' per class, 3 draws' said)" -eq 2 ] && grep ' per class' said | head -n 1 | grep -q '^1 '
+report "come in ascending order, each once" $?
+run "which the report reads" 0 'report.html' report run
 run "folds without a test" 0 '^3 folds of the training  *100.00 %  sd 0.00 %  *60  ' probe -w run train.lmdb --folds 3 -C 10
 
 mkdir -p folder/cat folder/dog
@@ -136,6 +141,11 @@ refused "no labels to test on" 1 'plain: none of its 1 images has a class' probe
 refused "an empty split" 1 'there are no images in empty' probe -w run train.lmdb empty
 mkdir -p alone/dog
 cp folder/dog/0.jpg alone/dog
+mkdir -p "odd/$(printf 'caf\351')" odd/dog
+cp folder/dog/*.jpg odd/dog
+cp folder/cat/*.jpg odd/caf*
+refused "a class name that is not UTF-8" 1 'the training data: the name of class 0, .caf.xe9., is not UTF-8; rename it' \
+    probe -w run odd folder -C 1
 refused "one class alone" 1 "all of its 1 images are of the class 'dog'" probe -w run alone --folds 2
 refused "features of different width" 1 'embeddings.safetensors has 8 features a row, .* has 32' \
     probe --features "$train" embeddings.safetensors

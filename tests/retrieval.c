@@ -58,7 +58,7 @@ static void golden_figures(void)
     dt_st_to_int32(dt_safetensors_need(file, "rank_image_to_text", &error), want_ranks, &error);
     dt_st_to_int32(dt_safetensors_need(file, "rank_text_to_image", &error), want_ranks + n, &error);
     dt_retrieval result;
-    ok(dt_retrieval_run(images, n, texts, m, n, owner, &result, ranks, ranks + n, &error), "golden runs");
+    ok(dt_retrieval_run(images, n, texts, m, n, owner, false, &result, ranks, ranks + n, &error), "golden runs");
     ok(!memcmp(ranks, want_ranks, n * sizeof *ranks), "golden ranks of images");
     ok(!memcmp(ranks + n, want_ranks + n, m * sizeof *ranks), "golden ranks of captions");
     figures_agree(want, &result.image_to_text, "image_to_text");
@@ -123,7 +123,7 @@ static void against_definition(size_t n, size_t m, size_t dim, size_t owners)
     for (size_t t = 0; t < m; t++)
         owner[t] = (int32_t)(dt_hash64(3, t, m) % owners);
     dt_retrieval result;
-    ok(dt_retrieval_run(images, n, texts, m, dim, owner, &result, of_images, of_captions, &error) &&
+    ok(dt_retrieval_run(images, n, texts, m, dim, owner, false, &result, of_images, of_captions, &error) &&
            plain_ranks(images, n, texts, m, dim, owner, of_images, of_captions),
        "%zu images, %zu captions of width %zu", n, m, dim);
     ok(result.text_to_image.queries == m && result.text_to_image.gallery == n &&
@@ -142,7 +142,7 @@ static void ties_and_chance(void)
     const float images[] = {1, 0, 1, 0}, texts[] = {1, 0, 0, 1, 1, 0};
     const int32_t owner[] = {0, 0, 1};
     dt_retrieval r;
-    ok(dt_retrieval_run(images, 2, texts, 3, 2, owner, &r, NULL, NULL, &error), "ties run");
+    ok(dt_retrieval_run(images, 2, texts, 3, 2, owner, false, &r, NULL, NULL, &error), "ties run");
     ok(r.image_to_text.recall[0] == 0.5 && fabs(r.text_to_image.recall[0] - 2.0 / 3) < 1e-12 &&
            r.image_to_text.mean_rank == 1.5,
        "of equals the first comes first: what tells nothing apart is right by chance");
@@ -154,10 +154,39 @@ static void ties_and_chance(void)
     const float four[] = {1, 0, 1, 0, 1, 0, 1, 0};
     const int32_t first[] = {0, 0, 2, 2};
     const float three[] = {1, 0, 0, 1, 1, 1};
-    ok(dt_retrieval_run(three, 3, four, 4, 2, first, &r, NULL, NULL, &error) &&
+    ok(dt_retrieval_run(three, 3, four, 4, 2, first, false, &r, NULL, NULL, &error) &&
            r.image_to_text.queries == 2 && r.text_to_image.gallery == 3 &&
            fabs(r.image_to_text.recall_chance[0] - 0.5) < 1e-12,
        "an image without captions is searched, not asked");
+}
+
+/* Of ten queries each way some are found first; the intervals are there where they are asked for. */
+static void bounds(void)
+{
+    enum { N = 10, WIDTH = 3 };
+    float images[N * WIDTH], captions[N * WIDTH];
+    int32_t owner[N];
+    for (int i = 0; i < N * WIDTH; i++)
+        images[i] = number(4, (uint64_t)i, 0), captions[i] = images[i] + 0.7f * number(5, (uint64_t)i, 0);
+    for (int i = 0; i < N; i++)
+        owner[i] = i;
+    dt_retrieval with, without;
+    ok(dt_retrieval_run(images, N, captions, N, WIDTH, owner, true, &with, NULL, NULL, &error) &&
+           dt_retrieval_run(images, N, captions, N, WIDTH, owner, false, &without, NULL, NULL, &error),
+       "with intervals and without");
+    const dt_retrieval_way *a[] = {&with.image_to_text, &with.text_to_image},
+                           *b[] = {&without.image_to_text, &without.text_to_image};
+    for (int way = 0; way < 2; way++) {
+        bool around = true, none = true;
+        for (int k = 0; k < DT_RECALLS; k++) {
+            around &= a[way]->recall_bounds[k].low <= a[way]->recall[k] && a[way]->recall[k] <= a[way]->recall_bounds[k].high;
+            none &= isnan(b[way]->recall_bounds[k].low) && isnan(b[way]->recall_bounds[k].high) &&
+                    a[way]->recall[k] == b[way]->recall[k];
+        }
+        ok(around && a[way]->recall_bounds[0].low < a[way]->recall_bounds[0].high && a[way]->recall_bounds[2].low == 1,
+           "intervals around the recalls");
+        ok(none, "none that nobody asked for");
+    }
 }
 
 /* Numbers whose products are rounded. */
@@ -180,8 +209,8 @@ static void equals(size_t n, size_t dim)
         memcpy(captions + i * dim, captions, dim * sizeof *captions);
     }
     dt_retrieval r;
-    bool in_order = dt_retrieval_run(images, n, captions, n, dim, owner, &r, ranks, NULL, &error);
-    bool other_way = dt_retrieval_run(captions, n, images, n, dim, owner, &r, NULL, ranks + n, &error);
+    bool in_order = dt_retrieval_run(images, n, captions, n, dim, owner, false, &r, ranks, NULL, &error);
+    bool other_way = dt_retrieval_run(captions, n, images, n, dim, owner, false, &r, NULL, ranks + n, &error);
     for (size_t i = 0; i < n; i++) {
         in_order &= ranks[i] == (int32_t)i + 1;
         other_way &= ranks[n + i] == (int32_t)i + 1;
@@ -264,14 +293,14 @@ static void refused(void)
     const float rows[] = {1, 0, 0, 1}, bad[] = {1, 0, NAN, 0};
     const int32_t owner[] = {0, 2}, negative[] = {-1, 0}, good[] = {0, 1};
     dt_retrieval r;
-    ok(!dt_retrieval_run(rows, 2, rows, 2, 2, owner, &r, NULL, NULL, &error) &&
+    ok(!dt_retrieval_run(rows, 2, rows, 2, 2, owner, false, &r, NULL, NULL, &error) &&
            strstr(error.message, "caption 1 belongs to image 2; expected 0 to 1"),
        "an owner beyond the images");
-    ok(!dt_retrieval_run(rows, 2, rows, 2, 2, negative, &r, NULL, NULL, &error), "an owner below 0");
-    ok(!dt_retrieval_run(bad, 2, rows, 2, 2, good, &r, NULL, NULL, &error) &&
+    ok(!dt_retrieval_run(rows, 2, rows, 2, 2, negative, false, &r, NULL, NULL, &error), "an owner below 0");
+    ok(!dt_retrieval_run(bad, 2, rows, 2, 2, good, false, &r, NULL, NULL, &error) &&
            strstr(error.message, "image 1 is not finite"),
        "an image that is not a number");
-    ok(!dt_retrieval_run(rows, 2, bad, 2, 2, good, &r, NULL, NULL, &error) &&
+    ok(!dt_retrieval_run(rows, 2, bad, 2, 2, good, false, &r, NULL, NULL, &error) &&
            strstr(error.message, "caption 1 is not finite"),
        "a caption that is not a number");
     int32_t found[2];
@@ -282,8 +311,8 @@ static void refused(void)
     ok(!dt_search(bad, 2, rows, 2, 2, 1, found, scores, &error) &&
            strstr(error.message, "query 1 is not finite"),
        "a search for what is not a number");
-    ok(!dt_retrieval_run(rows, 0, rows, 2, 2, good, &r, NULL, NULL, &error), "no images");
-    ok(!dt_retrieval_run(rows, 2, rows, 0, 2, good, &r, NULL, NULL, &error), "no captions");
+    ok(!dt_retrieval_run(rows, 0, rows, 2, 2, good, false, &r, NULL, NULL, &error), "no images");
+    ok(!dt_retrieval_run(rows, 2, rows, 0, 2, good, false, &r, NULL, NULL, &error), "no captions");
 }
 
 /* Matching pairs plus noise, of unit length: ranks as a trained model has them. */
@@ -326,7 +355,7 @@ static int bench(size_t n, size_t m, size_t dim)
     fill_pairs(images, captions, n, m, dim, owner);
     double before = peak_mib(), used = processor_seconds(), start = dt_now();
     dt_retrieval r;
-    bool good = dt_retrieval_run(images, n, captions, m, dim, owner, &r, NULL, NULL, &error);
+    bool good = dt_retrieval_run(images, n, captions, m, dim, owner, false, &r, NULL, NULL, &error);
     double seconds = dt_now() - start;
     printf("%zu images, %zu captions, width %zu: both ways %.1f s, %.0f GFLOP/s of one product\n", n, m, dim,
            seconds, 2e-9 * (double)n * (double)m * (double)dim / seconds);
@@ -361,6 +390,7 @@ int main(int argc, char **argv)
     equals(95, 64);
     equals(1237, 192);
     equals(2049, 512);
+    bounds();
     ties_and_chance();
     search();
     search_against_sort(1, 70001, 3, 50); /* two blocks of the gallery */

@@ -337,6 +337,7 @@ static void figures(const char *store, int unlabelled)
     double found = s->value * (double)k.asked + 1e-9;
     ok(s->n == k.asked && found >= (double)k.i2t_least && found < (double)k.i2t_most + 1e-6, "%s image to text %g", store,
        s->value);
+    ok(isnan(s->low) && isnan(score_of(&r, "top1")->low), "%s no intervals that nobody asked for", store);
     ok(score_of(&r, "text_to_image_median_rank")->value >= 1 && r.captions == captions.count &&
            r.labelled == n,
        "%s ranks and counts", store);

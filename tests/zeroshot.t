@@ -54,6 +54,14 @@ report "one file with all of it" $?
     cmp a.txt b.txt >>said 2>&1
 report "threads and batches change no figure" $?
 
+{
+    printf '%s\n' airplane automobile bird cat deer dog frog horse ship truck
+    seq 11990
+} >many.txt
+run "more classes than a report takes" 0 'among 12000 classes' \
+    zeroshot -w run ten.lmdb --classes many.txt -t "{}" --out run/evaluation.json
+run "are left out of it" 0 'report.html' report run
+
 run "embeds" 0 '^e.safetensors: 10 images, 10 texts, width 32$' embed -w run ten.lmdb --out e.safetensors
 head -c 600 e.safetensors | tr -d '\0' >said
 grep -q '"image_embeddings"' said && grep -q '"text_embeddings"' said && grep -q '"labels"' said &&
@@ -93,6 +101,10 @@ refused "queries that are not UTF-8" 1 '^duet zeroshot: bad.txt:2: ' \
     zeroshot -w run ten.lmdb --queries bad.txt
 mkdir plain
 cp folder/cat/1.jpg plain
+mkdir -p "odd/$(printf 'caf\351')" odd/dog
+cp folder/dog/*.jpg odd/dog
+cp folder/cat/*.jpg odd/caf*
+refused "a class name that is not UTF-8" 1 'odd: the name of class 0, .caf.xe9., is not UTF-8; rename it' zeroshot -w run odd
 refused "a folder without classes" 1 'plain has no classes' zeroshot -w run plain
 refused "a folder without captions" 1 'has no captions' zeroshot -w run folder --retrieval
 head -c $(($(wc -c <folder/dog/1.jpg) / 2)) folder/dog/1.jpg >folder/dog/torn.jpg

@@ -8,6 +8,7 @@
 
 #include "data/html_entities.h"
 #include "data/text_internal.h"
+#include "data/unicode.h"
 
 /* The reference's pattern. Only U+0020 is left of white space when it runs; the possessive `++` changes no
  * match and keeps words of megabytes from piling up backtracking. U+0345, a mark whose case pairs are
@@ -212,20 +213,12 @@ static bool unescape(const dt_codepoints *from, dt_codepoints *to)
     return true;
 }
 
-/* White_Space of Unicode, which is what \s means in the reference. */
-static bool is_space(int32_t c)
-{
-    return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
-           c == 0x3000;
-}
-
 static void collapse_spaces(dt_codepoints *points)
 {
     size_t n = 0;
     for (size_t i = 0; i < points->length; i++) {
         int32_t c = points->data[i];
-        if (!is_space(c))
+        if (!dt_is_space(c)) /* what \s means in the reference */
             points->data[n++] = c;
         else if (n && points->data[n - 1] != ' ')
             points->data[n++] = ' ';

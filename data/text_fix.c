@@ -203,33 +203,41 @@ static bool order_marks(dt_codepoints *points)
     return true;
 }
 
-/* NFC of `points`, by way of `spare`, which takes its place. utf8proc's own ordering is quadratic; its
- * decomposition and composition are not. */
-static bool compose(dt_codepoints *points, dt_codepoints *spare)
+static bool is_ascii(int32_t c)
 {
+    return c < 0x80;
+}
+
+/* utf8proc's own ordering is quadratic; its decomposition and composition are not. */
+bool dt_normal_form(dt_codepoints *points, dt_codepoints *spare, int form)
+{
+    enum { DECOMPOSED_MOST = 18 }; /* code points that one becomes: U+FDFA */
+    bool (*const stays)(int32_t) = form == UTF8PROC_COMPOSE ? is_inert : is_ascii;
     size_t inert = 0;
-    while (inert < points->length && is_inert(points->data[inert]))
+    while (inert < points->length && stays(points->data[inert]))
         inert++;
     if (inert == points->length)
         return true;
     spare->length = 0;
     for (size_t i = 0; i < points->length; i++) {
         int boundary = 0;
-        if (!dt_codepoints_reserve(spare, 8))
+        if (!dt_codepoints_reserve(spare, DECOMPOSED_MOST))
             return false;
-        utf8proc_ssize_t n = utf8proc_decompose_char(points->data[i], spare->data + spare->length, 8,
-                                                     UTF8PROC_DECOMPOSE, &boundary);
-        if (n < 0 || n > 8)
+        utf8proc_ssize_t n = utf8proc_decompose_char(points->data[i], spare->data + spare->length, DECOMPOSED_MOST,
+                                                     UTF8PROC_DECOMPOSE | (form & UTF8PROC_COMPAT), &boundary);
+        if (n < 0 || n > DECOMPOSED_MOST)
             return false;
         spare->length += (size_t)n;
     }
     if (!order_marks(spare))
         return false;
-    utf8proc_ssize_t n = utf8proc_normalize_utf32(spare->data, (utf8proc_ssize_t)spare->length,
-                                                  UTF8PROC_COMPOSE | UTF8PROC_STABLE);
-    if (n < 0)
-        return false;
-    spare->length = (size_t)n;
+    if (form & UTF8PROC_COMPOSE) {
+        utf8proc_ssize_t n = utf8proc_normalize_utf32(spare->data, (utf8proc_ssize_t)spare->length,
+                                                      UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+        if (n < 0)
+            return false;
+        spare->length = (size_t)n;
+    }
     dt_codepoints swap = *points;
     *points = *spare;
     *spare = swap;
@@ -250,7 +258,7 @@ static bool fix_segment(const int32_t *text, size_t length, bool html, dt_codepo
         if (!unescape_and_map(now, next, html))
             return false;
         remove_controls(next);
-        if (!compose(next, &scratch[2]))
+        if (!dt_normal_form(next, &scratch[2], UTF8PROC_COMPOSE))
             return false;
         changed =
             next->length != now->length || memcmp(next->data, now->data, now->length * sizeof *now->data);

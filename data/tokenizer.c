@@ -6,6 +6,9 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "data/bytes.h"
+#include "data/unigram.h"
+
 static bool no_memory(dt_error *error)
 {
     return dt_fail(error, "out of memory for a tokenizer");
@@ -24,6 +27,7 @@ void dt_tokenizer_free(dt_tokenizer *t)
     if (!t)
         return;
     dt_pool_free(t->pool);
+    dt_unigram_free(t->unigram);
     free(t->arena);
     free(t->tokens);
     free(t->slots);
@@ -71,6 +75,11 @@ static uint64_t fnv_int(uint64_t hash, int32_t value)
 }
 
 static const uint64_t FNV_BASIS = 0xcbf29ce484222325u;
+
+uint64_t dt_tokenizer_hash(const void *data, size_t size)
+{
+    return fnv(FNV_BASIS, data, size);
+}
 
 /* Where a text is in the table, or the free slot where it would go. */
 static uint32_t find_slot(const dt_tokenizer *t, const char *text, size_t length)
@@ -310,30 +319,8 @@ bool dt_tokenizer_finish(dt_tokenizer *t, dt_error *error)
     return t->pool ? true : no_memory(error);
 }
 
-/* A growing byte buffer for decode. */
-typedef struct bytes {
-    char *data;
-    size_t length, room;
-} bytes;
-
-static bool append(bytes *b, const void *data, size_t size)
-{
-    if (size + 1 > b->room - b->length) {
-        size_t room = 2 * b->room + size + 64;
-        char *grown = realloc(b->data, room);
-        if (!grown)
-            return false;
-        b->data = grown;
-        b->room = room;
-    }
-    memcpy(b->data + b->length, data, size);
-    b->length += size;
-    b->data[b->length] = '\0';
-    return true;
-}
-
 /* A token's text back to bytes; code points that stand for no byte stay as they are. */
-static bool append_token(bytes *b, const char *text, size_t length)
+static bool append_token(dt_bytes *b, const char *text, size_t length)
 {
     static const size_t suffix = sizeof DT_WORD_END - 1;
     bool ends_word = length > suffix && !memcmp(text + length - suffix, DT_WORD_END, suffix);
@@ -344,11 +331,11 @@ static bool append_token(bytes *b, const char *text, size_t length)
         int byte = taken > 0 ? dt_byte_of(c) : -1;
         if (taken <= 0)
             taken = 1;
-        if (!(byte >= 0 ? append(b, &(char){(char)byte}, 1) : append(b, text, (size_t)taken)))
+        if (!(byte >= 0 ? dt_bytes_append(b, &(char){(char)byte}, 1) : dt_bytes_append(b, text, (size_t)taken)))
             return false;
         text += taken;
     }
-    return !ends_word || append(b, " ", 1);
+    return !ends_word || dt_bytes_append(b, " ", 1);
 }
 
 /* How many bytes at `text` belong together: a whole code point (*good), or the longest start of one, which
@@ -376,12 +363,12 @@ static size_t subpart(const uint8_t *text, size_t length, bool *good)
     return n;
 }
 
-static bool append_valid(bytes *to, const bytes *from)
+static bool append_valid(dt_bytes *to, const dt_bytes *from)
 {
     for (size_t at = 0, n; at < from->length; at += n) {
         bool good;
         n = subpart((const uint8_t *)from->data + at, from->length - at, &good);
-        if (!(good ? append(to, from->data + at, n) : append(to, "\xef\xbf\xbd", 3)))
+        if (!(good ? dt_bytes_append(to, from->data + at, n) : dt_bytes_append(to, "\xef\xbf\xbd", 3)))
             return false;
     }
     return true;
@@ -390,8 +377,10 @@ static bool append_valid(bytes *to, const bytes *from)
 char *dt_tokenizer_decode(const dt_tokenizer *t, const int32_t *ids, size_t count, size_t *length,
                           dt_error *error)
 {
-    bytes raw = {0}, text = {0};
-    bool good = append(&raw, "", 0) && append(&text, "", 0);
+    if (t->unigram)
+        return dt_unigram_decode(t, ids, count, length, error);
+    dt_bytes raw = {0}, text = {0};
+    bool good = dt_bytes_append(&raw, "", 0) && dt_bytes_append(&text, "", 0);
     for (size_t i = 0; good && i < count; i++) {
         const char *token = dt_tokenizer_token(t, ids[i]);
         if (!token) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "data/text.h"
+#include "data/unigram.h"
 
 enum {
     CACHE_ENTRIES = 8192,
@@ -288,6 +289,8 @@ static bool encode_text(const dt_tokenizer *t, scratch *s, dt_span text, size_t 
 bool dt_tokenizer_encode(const dt_tokenizer *t, const char *text, size_t length, int32_t *ids,
                          size_t capacity, size_t *count, dt_error *error)
 {
+    if (t->unigram)
+        return dt_unigram_encode(t, (dt_span){text, length}, ids, capacity, count, error);
     scratch *s = borrow(t->pool, error);
     if (!s)
         return false;
@@ -301,6 +304,8 @@ bool dt_tokenizer_encode_padded(const dt_tokenizer *t, const char *text, size_t 
 {
     if (context < 1 || context > CONTEXT_MOST)
         return dt_fail(error, "a context of %d tokens is not in 1 to %d", context, CONTEXT_MOST);
+    if (t->unigram)
+        return dt_unigram_encode_padded(t, (dt_span){text, length}, ids, context, error);
     scratch *s = borrow(t->pool, error);
     if (!s)
         return false;

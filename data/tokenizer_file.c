@@ -8,6 +8,7 @@
 
 #include "data/file.h"
 #include "data/json.h"
+#include "data/unigram.h"
 
 enum {
     FILE_MOST = 64 << 20,     /* bytes, packed and unpacked: the published list unpacks to 3.1 MB */
@@ -293,6 +294,9 @@ bool dt_tokenizer_read_json(dt_tokenizer *t, const json_t *root, const char *nam
             "%s: there is no object 'model': expected a tokenizer.json (a vocab.json or config.json "
             "does not hold the merges)",
             name);
+    const char *type = json_string_value(json_object_get(model, "type"));
+    if (type && !strcmp(type, "Unigram"))
+        return dt_unigram_read(t, root, name, error);
     if (!check_model(model, name, &vocab, &merges, error))
         return false;
     if (!read_vocab(t, vocab, error))

@@ -5,6 +5,7 @@
 
 #include "data/file.h"
 #include "data/tokenizer_internal.h"
+#include "data/unigram.h"
 
 enum { MERGES_FILE_MOST = 64 << 20 };
 
@@ -101,11 +102,28 @@ static json_t *specials(void)
                      special(DT_END_TEXT, false), "unk_token", special(DT_END_TEXT, false), "pad_token", DT_END_TEXT);
 }
 
+/* A token that is not there leaves its key out: a member without a value is not set. */
+static json_t *unigram_settings(const dt_tokenizer *t, int context)
+{
+    const struct {
+        const char *key;
+        int32_t id;
+    } tokens[] = {{"bos_token", t->start}, {"eos_token", t->end}, {"unk_token", t->unigram->unknown}, {"pad_token", t->unigram->padding}};
+    json_t *json = json_pack("{s:s, s:i, s:[s]}", "tokenizer_class", "PreTrainedTokenizerFast", "model_max_length", context,
+                             "model_input_names", "input_ids");
+    for (int i = 0; i < 4; i++)
+        if (tokens[i].id >= 0)
+            json_object_set_new(json, tokens[i].key, json_string(dt_tokenizer_token(t, tokens[i].id)));
+    return json;
+}
+
 bool dt_tokenizer_save_hf(const dt_tokenizer *t, const char *folder, int context, dt_error *error)
 {
     char *path = dt_join(folder, "tokenizer.json");
     bool good = path ? dt_tokenizer_save(t, path, error) : dt_fail(error, "out of memory for tokenizer.json");
     free(path);
+    if (t->unigram)
+        return good && write_json(folder, "tokenizer_config.json", unigram_settings(t, context), error);
     return good && write_json(folder, "vocab.json", dt_tokenizer_vocab_json(t), error) && write_merges(t, folder, error) &&
            write_json(folder, "tokenizer_config.json", settings(context), error) &&
            write_json(folder, "special_tokens_map.json", specials(), error);

@@ -43,6 +43,8 @@ struct dt_tokenizer {
     int32_t start, end;
     uint64_t fingerprint;
     struct dt_pool *pool;
+
+    struct dt_unigram *unigram; /* where there is one, it stands for merges, pairs, bytes and pool; data/unigram.h */
 };
 
 dt_tokenizer *dt_tokenizer_new(dt_error *error);
@@ -67,6 +69,9 @@ bool dt_tokenizer_add_merge(dt_tokenizer *tokenizer, int32_t left, int32_t right
 
 /* Looks the alphabet, start and end up, hashes, and makes the tokenizer ready for use. */
 bool dt_tokenizer_finish(dt_tokenizer *tokenizer, dt_error *error);
+
+/* FNV-1a, 64 bits. */
+uint64_t dt_tokenizer_hash(const void *data, size_t size);
 
 /* All of a tokenizer from the object that a tokenizer.json holds; `name` stands in messages. data/tokenizer_file.c. */
 bool dt_tokenizer_read_json(dt_tokenizer *tokenizer, const json_t *root, const char *name, dt_error *error);

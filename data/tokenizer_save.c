@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "data/json.h"
+#include "data/unigram.h"
 
 static const char normalizer[] =
     "{\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"},"
@@ -80,6 +81,8 @@ static json_t *tokenizer_json(const dt_tokenizer *t)
 
 bool dt_tokenizer_save(const dt_tokenizer *t, const char *path, dt_error *error)
 {
+    if (t->unigram)
+        return dt_unigram_save(t, path, error);
     json_t *root = tokenizer_json(t);
     bool good =
         root ? dt_json_write(path, root, error)

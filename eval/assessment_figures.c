@@ -29,6 +29,16 @@ static size_t sums_size(const dt_assessment *a)
     return sizeof(sums) + 3 * a->options.classes * sizeof(size_t);
 }
 
+/* Classes that have rows, of which the draw has none: it says nothing about them. (Classes without any rows count as wrong, as
+ * scikit-learn counts them.) */
+static size_t undrawn_classes(const dt_assessment *a, const size_t *support)
+{
+    size_t count = 0;
+    for (size_t c = 0; c < a->options.classes; c++)
+        count += !support[c] && dt_classification_support(a->counts)[c];
+    return count;
+}
+
 static void compute(const void *context, const uint32_t *times, void *scratch, double *values)
 {
     const ranked *r = context;
@@ -52,7 +62,7 @@ static void compute(const void *context, const uint32_t *times, void *scratch, d
     values[TOP1] = means.micro.recall;
     values[TOP5] = (double)s->top5 / (double)n;
     values[MEAN_RECALL] = dt_mean_recall(support, right, classes, NULL);
-    values[MACRO_F1] = means.macro.f1;
+    values[MACRO_F1] = means.macro.f1 * (double)classes / (double)(classes - undrawn_classes(a, support));
     values[WEIGHTED_F1] = means.weighted.f1;
     values[ECE] = gaps / (double)n;
     values[ROC_AUC] = r->rows ? dt_roc_area(r->rows, n, times) : NAN;

@@ -8,6 +8,7 @@
 #include "data/json.h"
 #include "data/pairs.h"
 #include "eval/name_list.h"
+#include "eval/named_lists.h"
 #include "eval/texts.h"
 
 enum {
@@ -45,12 +46,25 @@ static bool ends_with(const char *text, const char *end)
     return n >= k && !strcmp(text + n - k, end);
 }
 
+/* Names that go into templates must differ, or one class could never be told from the other. */
+static bool each_once(const dt_classes *classes, dt_error *error)
+{
+    bool twice = false, good = true;
+    json_t *index = dt_name_index((const char *const *)classes->names, classes->count, &twice, error);
+    if (!index)
+        return dt_fail_prefix(error, "%s", classes->origin);
+    for (size_t i = 0; twice && good && i < classes->count; i++)
+        if (dt_name_number(index, classes->names[i]) != (int32_t)i)
+            good = dt_fail(error, "%s: '%s' stands there twice", classes->origin, classes->names[i]);
+    json_decref(index);
+    return good;
+}
+
 dt_classes *dt_classes_load(const char *text, dt_error *error)
 {
-    bool file = dt_file_exists(text), json = ends_with(text, ".json");
-    if (!file && (json || ends_with(text, ".txt") || !strchr(text, ','))) {
-        dt_fail(error, "no file %s; expected a file of classes, or their names with commas between them",
-                text);
+    bool json = dt_is_list_file(text), file = json || dt_file_exists(text);
+    if (!file && (ends_with(text, ".txt") || !strchr(text, ','))) {
+        dt_fail(error, "there is no file '%s'; expected a file of classes, or their names with commas between them", text);
         return NULL;
     }
     dt_classes *classes = start(file ? text : "the list of classes", error);
@@ -63,7 +77,7 @@ dt_classes *dt_classes_load(const char *text, dt_error *error)
                      : dt_texts_split(&names, text, ",", true, classes->origin, error);
     classes->names = names.items; /* taken over */
     classes->count = names.count;
-    return finish(classes, good, error);
+    return finish(classes, good && each_once(classes, error), error);
 }
 
 dt_classes *dt_classes_of(const dt_dataset *dataset, dt_error *error)
@@ -192,13 +206,11 @@ static bool read_class(reader *r, const json_t *json, size_t number, dt_error *e
 
 static bool load_json(dt_classes *classes, const char *path, dt_error *error)
 {
-    json_t *root = dt_json_load(path, error);
-    if (!root)
+    json_t *list = dt_named_list(path, "classes", error);
+    if (!list)
         return false;
-    const json_t *list = json_is_object(root) ? json_object_get(root, "classes") : root;
     reader r = {.classes = classes, .room = json_array_size(list)};
-    bool good = json_is_array(list) || dt_fail(error, "%s: expected {\"classes\": [...]}, found %s", path,
-                                               list ? dt_json_kind_name(list) : "no \"classes\"");
+    bool good = true;
     good = good && (r.room <= CLASSES_MAX ||
                     dt_fail(error, "%s: %zu classes; expected at most %d", path, r.room, CLASSES_MAX));
     if (good) {
@@ -210,7 +222,45 @@ static bool load_json(dt_classes *classes, const char *path, dt_error *error)
         good = read_class(&r, json_array_get(list, i), i, error);
     for (size_t i = 0; i < DT_ATTRIBUTES_MAX; i++)
         json_decref(r.values[i]);
-    json_decref(root);
+    json_decref(list);
+    return good;
+}
+
+/* Lower case of the ASCII letters. NULL: no memory. */
+static char *folded(const char *name)
+{
+    char *copy = strdup(name);
+    for (char *c = copy; c && *c; c++)
+        *c = *c >= 'A' && *c <= 'Z' ? (char)(*c - 'A' + 'a') : *c;
+    return copy;
+}
+
+/* Numbers for the data's names that are known but for the case of their letters; where two classes differ in nothing else, none.
+ * Adds to *found how many there are. */
+static bool match_folded(const dt_classes *classes, const dt_dataset *dataset, int32_t *class_of_label, size_t *found,
+                         dt_error *error)
+{
+    size_t count = dt_dataset_class_count(dataset);
+    char **names = calloc(classes->count, sizeof *names), *name = NULL;
+    bool twice, good = names != NULL;
+    for (size_t i = 0; good && i < classes->count; i++)
+        good = (names[i] = folded(classes->names[i])) != NULL;
+    json_t *index = good ? dt_name_index((const char *const *)names, classes->count, &twice, error) : NULL;
+    if (!good)
+        dt_fail(error, "no memory for %zu classes", classes->count);
+    good = index != NULL;
+    for (size_t i = 0; good && !twice && i < count; i++) {
+        if (class_of_label[i] >= 0)
+            continue;
+        good = (name = folded(dt_dataset_class_name(dataset, i))) || dt_fail(error, "no memory");
+        class_of_label[i] = good ? dt_name_number(index, name) : -1;
+        *found += class_of_label[i] >= 0;
+        free(name);
+    }
+    for (size_t i = 0; names && i < classes->count; i++)
+        free(names[i]);
+    free(names);
+    json_decref(index);
     return good;
 }
 
@@ -223,14 +273,16 @@ bool dt_classes_match(const dt_classes *classes, const dt_dataset *dataset, int3
     if (!index)
         return dt_fail_prefix(error, "%s", classes->origin);
     for (size_t i = 0; i < count; i++) {
-        int32_t number = class_of_label[i] = dt_name_number(index, dt_dataset_class_name(dataset, i));
-        found += number >= 0;
-        if (number < 0 && missing == count)
-            missing = i;
-        if (number >= 0 && number != (int32_t)i && moved == count)
-            moved = i;
+        class_of_label[i] = dt_name_number(index, dt_dataset_class_name(dataset, i));
+        found += class_of_label[i] >= 0;
     }
     json_decref(index);
+    if (found < count && !match_folded(classes, dataset, class_of_label, &found, error))
+        return false;
+    for (size_t i = count; i-- > 0;) {
+        missing = class_of_label[i] < 0 ? i : missing;
+        moved = class_of_label[i] >= 0 && class_of_label[i] != (int32_t)i ? i : moved;
+    }
     if (found == count && !twice)
         return true;
     const char *path = dt_dataset_path(dataset);

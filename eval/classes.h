@@ -32,8 +32,8 @@ typedef struct dt_classes {
 
 /* `text` is one of
  *
- *   a JSON file    {"classes": [...]} or the list alone; a class is its name, or an object with "name" or "prompt" (or
- *                  both), and perhaps "attributes": {"gender": "woman", "tone": null}
+ *   a JSON file    {"classes": [...]}, the list alone, or one of several lists (eval/named_lists.h: FILE.json#NAME); a class is its
+ *                  name, or an object with "name" or "prompt" (or both), and perhaps "attributes": {"gender": "woman", "tone": null}
  *   a text file    one name a line; blank lines are passed over
  *   names          "cat,dog,ice cream", where no such file exists
  *

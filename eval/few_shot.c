@@ -31,7 +31,7 @@ static bool run_draw(work *w, size_t shots, uint64_t seed, dt_shot *shot, dt_err
         shot->converged = sweep.points[sweep.best].facts.converged;
     }
     good = good && dt_probe_accuracy(&sweep.model, w->test->rows, w->test->labels, NULL, w->test->count,
-                                     w->options.threads, &shot->accuracy, error);
+                                     w->options.threads, &shot->accuracy, NULL, error);
     dt_sweep_free(&sweep);
     return good;
 }

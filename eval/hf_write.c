@@ -32,7 +32,8 @@ static json_t *text(const dt_model *model, bool siglip)
     json_t *json = transformer(&c->text.transformer);
     json_object_set_new(json, "vocab_size", json_integer(c->text.vocab_size));
     json_object_set_new(json, "max_position_embeddings", json_integer(c->text.context_length));
-    json_object_set_new(json, "bos_token_id", json_integer(start));
+    if (start >= 0) /* SigLIP's tokenizer has none */
+        json_object_set_new(json, "bos_token_id", json_integer(start));
     json_object_set_new(json, "eos_token_id", json_integer(end));
     json_object_set_new(json, "pad_token_id", json_integer(end));
     json_object_set_new(json, "model_type", json_string(siglip ? "siglip_text_model" : "clip_text_model"));

@@ -57,9 +57,10 @@ static const dt_logistic *nearest(const search *s, int step)
 
 static size_t best_of(const dt_sweep *sweep)
 {
+    const dt_sweep_point *p = sweep->points;
     size_t best = 0;
     for (size_t i = 1; i < sweep->count; i++)
-        if (sweep->points[i].accuracy > sweep->points[best].accuracy)
+        if (p[i].accuracy > p[best].accuracy || (p[i].accuracy == p[best].accuracy && p[i].loss < p[best].loss))
             best = i;
     return best;
 }
@@ -79,7 +80,7 @@ static bool visit(search *s, int step, dt_error *error)
                       s->options, &point.facts, error))
         return false;
     if (!dt_probe_accuracy(&model, s->data->x, s->data->labels, s->data->held, s->data->held_count,
-                           s->options->threads, &point.accuracy, error)) {
+                           s->options->threads, &point.accuracy, &point.loss, error)) {
         dt_logistic_free(&model);
         return false;
     }
@@ -145,24 +146,41 @@ typedef struct judged {
     dt_classification *counts;
     const int32_t *labels;
     const size_t *rows;
+    size_t classes;
+    double loss; /* summed */
 } judged;
+
+/* log sum exp(x) - x[label], the greatest taken out. */
+static double cross_entropy(const float *x, size_t n, int32_t label)
+{
+    double most = (double)x[0], sum = 0;
+    for (size_t k = 1; k < n; k++)
+        most = fmax(most, (double)x[k]);
+    for (size_t k = 0; k < n; k++)
+        sum += exp((double)x[k] - most);
+    return most + log(sum) - (double)x[label];
+}
 
 static bool count_right(void *context, const float *scores, size_t first, size_t count, dt_error *error)
 {
-    const judged *j = context;
+    judged *j = context;
     int32_t labels[BLOCK];
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         labels[i] = j->labels[j->rows ? j->rows[first + i] : first + i];
+        j->loss += cross_entropy(scores + i * j->classes, j->classes, labels[i]);
+    }
     return dt_classification_add(j->counts, scores, count, labels, NULL, error);
 }
 
 bool dt_probe_accuracy(const dt_logistic *model, const float *x, const int32_t *labels, const size_t *rows,
-                       size_t n, int threads, double *accuracy, dt_error *error)
+                       size_t n, int threads, double *accuracy, double *loss, dt_error *error)
 {
-    judged j = {dt_classification_new(model->classes, false, error), labels, rows};
+    judged j = {dt_classification_new(model->classes, false, error), labels, rows, model->classes, 0};
     bool good = j.counts && dt_probe_score(model, x, rows, n, threads, count_right, &j, error);
     if (good)
         *accuracy = dt_classification_top(j.counts, 1);
+    if (good && loss)
+        *loss = j.loss / (double)n;
     dt_classification_free(j.counts);
     return good;
 }
@@ -185,7 +203,7 @@ static bool run_fold(const dt_probe_data *data, const size_t *rows, size_t n, co
 {
     dt_logistic model = {0};
     bool good = dt_probe_fit(&model, data, rows, n, C, NULL, options, NULL, error) &&
-                dt_probe_accuracy(&model, data->x, data->labels, tested, test_count, options->threads, accuracy, error);
+                dt_probe_accuracy(&model, data->x, data->labels, tested, test_count, options->threads, accuracy, NULL, error);
     dt_logistic_free(&model);
     return good;
 }

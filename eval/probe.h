@@ -33,13 +33,14 @@ typedef struct dt_probe_options {
  * The candidates are the 97 ends of 96 logarithmically spaced steps from 1e-6 to 1e6, 8 a decade. As in the
  * paper only few are visited, by a parametric binary search: first 1e-6, 1e-4, 1e-2, 1, 1e2, 1e4, 1e6, then
  * both neighbours of the best at half the interval, down to a single step: 7 fits and 4 times 2. Of equal
- * accuracies the smaller C, the stronger regularisation, is the better. */
+ * accuracies that with the smaller loss is the better: where a few validation rows are all named right by many C, the
+ * strongest regularisation would be sure of nothing. */
 enum { DT_SWEEP_STEPS = 96, DT_SWEEP_FITS = 15 };
 
 typedef struct dt_sweep_point {
     int step; /* 0 .. DT_SWEEP_STEPS */
     double C;
-    double accuracy; /* on the validation part */
+    double accuracy, loss; /* on the validation part; loss: mean cross-entropy */
     dt_logistic_facts facts;
 } dt_sweep_point;
 
@@ -75,9 +76,9 @@ typedef bool dt_probe_take(void *context, const float *scores, size_t first, siz
 bool dt_probe_score(const dt_logistic *model, const float *x, const size_t *rows, size_t n, int threads,
                     dt_probe_take *take, void *context, dt_error *error);
 
-/* The share of those rows whose highest score is that of their label. */
+/* The share of those rows whose highest score is that of their label, and their mean cross-entropy (NULL: not wanted). */
 bool dt_probe_accuracy(const dt_logistic *model, const float *x, const int32_t *labels, const size_t *rows,
-                       size_t n, int threads, double *accuracy, dt_error *error);
+                       size_t n, int threads, double *accuracy, double *loss, dt_error *error);
 
 /* Whether every class has a training row for each fold; the message names the class that has not. */
 bool dt_folds_check(const dt_probe_data *data, int k, dt_error *error);

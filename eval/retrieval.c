@@ -34,7 +34,8 @@ static bool check(const ranking *r, dt_error *error);
 static bool open_ranking(ranking *r, dt_error *error);
 static void close_ranking(ranking *r);
 static bool find_ranks(ranking *r, dt_error *error);
-static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start, bool intervals,
+static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start,
+                      const int32_t *image_of, size_t images, bool intervals,
                       dt_retrieval_way *way, dt_error *error);
 
 bool dt_retrieval_run(const float *images, size_t n, const float *captions, size_t m, size_t dim,
@@ -50,8 +51,8 @@ bool dt_retrieval_run(const float *images, size_t n, const float *captions, size
                  .rows = n < ROWS_MOST ? dt_rows_even(n) : ROWS_MOST,
                  .columns = m < COLUMNS_MOST ? dt_rows_even(m) : COLUMNS_MOST};
     bool good = check(&r, error) && open_ranking(&r, error) && find_ranks(&r, error) &&
-                summarise(r.image_ranks, n, m, r.start, intervals, &result->image_to_text, error) &&
-                summarise(r.caption_ranks, m, n, NULL, intervals, &result->text_to_image, error);
+                summarise(r.image_ranks, n, m, r.start, NULL, n, intervals, &result->image_to_text, error) &&
+                summarise(r.caption_ranks, m, n, NULL, caption_image, n, intervals, &result->text_to_image, error);
     if (good && image_ranks)
         memcpy(image_ranks, r.image_ranks, n * sizeof *image_ranks);
     if (good && caption_ranks)
@@ -280,22 +281,50 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Intervals of the shares of ranks [n] that are at most k. */
-static bool bound_recalls(const int32_t *ranks, size_t n, dt_retrieval_way *way, dt_error *error)
+/* For the intervals: of each image its queries, and how many of them were found among the first 1, 5, 10. */
+typedef struct drawn {
+    size_t images;
+    const float *queries, *found; /* [images], [images, DT_RECALLS] */
+} drawn;
+
+static void recalls_of_draw(const void *context, const uint32_t *times, void *scratch, double *values)
 {
-    float *found = malloc(n * sizeof *found);
-    bool good = found || dt_fail(error, "no memory for the intervals of %zu ranks", n);
-    for (int k = 0; good && k < DT_RECALLS; k++) {
-        for (size_t i = 0; i < n; i++)
-            found[i] = ranks[i] <= dt_recall_at[k];
-        good = dt_bootstrap_mean(found, n, DT_BOOTSTRAP_DRAWS, BOOTSTRAP_SEED, &way->recall_bounds[k], error);
+    const drawn *d = context;
+    double queries = 0, found[DT_RECALLS] = {0};
+    (void)scratch;
+    for (size_t i = 0; i < d->images; i++) {
+        queries += (double)times[i] * (double)d->queries[i];
+        for (int k = 0; k < DT_RECALLS; k++)
+            found[k] += (double)times[i] * (double)d->found[i * DT_RECALLS + (size_t)k];
     }
+    for (int k = 0; k < DT_RECALLS; k++)
+        values[k] = queries > 0 ? found[k] / queries : (double)NAN;
+}
+
+/* Images are drawn again with all their captions: those of one image are found or missed together. image_of [queries]; NULL:
+ * query i is image i. */
+static bool bound_recalls(const int32_t *ranks, size_t n, const int32_t *image_of, size_t images, dt_retrieval_way *way,
+                          dt_error *error)
+{
+    float *queries = calloc(images, sizeof *queries), *found = calloc(images * DT_RECALLS, sizeof *found);
+    bool good = (queries && found) || dt_fail(error, "no memory for the intervals of %zu ranks", n);
+    for (size_t q = 0; good && q < n; q++) {
+        size_t image = image_of ? (size_t)image_of[q] : q;
+        queries[image] += ranks[q] > 0;
+        for (size_t k = 0; k < DT_RECALLS; k++)
+            found[image * DT_RECALLS + k] += ranks[q] > 0 && ranks[q] <= dt_recall_at[k];
+    }
+    const drawn d = {images, queries, found};
+    const dt_bootstrap_options options = {.n = images, .seed = BOOTSTRAP_SEED, .count = DT_RECALLS};
+    good = good && dt_bootstrap(&options, recalls_of_draw, &d, way->recall_bounds, error);
+    free(queries);
     free(found);
     return good;
 }
 
-/* start: as in ranking; NULL: every query has one item of its own. */
-static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start, bool intervals,
+/* start: as in ranking; NULL: every query has one item of its own. image_of: as in bound_recalls. */
+static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, const size_t *start,
+                      const int32_t *image_of, size_t images, bool intervals,
                       dt_retrieval_way *way, dt_error *error)
 {
     *way = (dt_retrieval_way){.gallery = gallery};
@@ -325,7 +354,7 @@ static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, cons
     }
     way->mean_rank = sum / (double)n;
     way->median_rank = ((double)sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
-    bool good = !intervals || bound_recalls(sorted, n, way, error);
+    bool good = !intervals || bound_recalls(ranks, queries, image_of, images, way, error);
     free(sorted);
     return good;
 }

@@ -10,6 +10,7 @@
 #include "eval/lines.h"
 #include "eval/head.h"
 #include "eval/predict.h"
+#include "eval/named_lists.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
@@ -66,7 +67,8 @@ int dt_cmd_classify(int argc, char **argv)
                  "names with commas between"},
         {"template", 't', DT_STRINGS, &s.template_list, "TEXT",
          .help = "prompt with {} for the class name (default: \"" DT_DEFAULT_TEMPLATE "\")"},
-        {"templates", 0, DT_STRING, &s.templates, "FILE", .help = "the same, one a line"},
+        {"templates", 0, DT_STRING, &s.templates, "FILE",
+         .help = "the same, one a line, or a list in a .json file (FILE.json#NAME for one of several)"},
         {"text", 'x', DT_STRINGS, &s.text_list, "TEXT", .help = "name this text"},
         {"top", 'k', DT_INT, &s.top, "N",
          .help = "classes to tell for each (default: 3 for files and --text, 1 for a folder, a store or lines)",
@@ -391,7 +393,7 @@ static bool check_templates(work *w, const char *const **templates, size_t *coun
 {
     static const char *const standard[] = {DT_DEFAULT_TEMPLATE};
     const settings *s = w->s;
-    if (s->templates && !dt_texts_load(&w->templates, s->templates, true, error))
+    if (s->templates && !dt_templates_load(&w->templates, s->templates, error))
         return false;
     *count = s->templates ? w->templates.count : s->template_list.count;
     *templates = s->templates ? (const char *const *)w->templates.items : s->template_list.items;

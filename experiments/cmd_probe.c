@@ -326,6 +326,8 @@ static void warn(const dt_probe_result *r, int iterations)
     for (size_t i = 0; r->shots && i < r->shots->count; i++)
         for (size_t s = 0; s < r->shots->seeds; s++)
             draws += !r->shots->points[i].of_seed[s].converged;
+    if (r->sweep.count && (r->sweep.points[r->sweep.best].step == 0 || r->sweep.points[r->sweep.best].step == DT_SWEEP_STEPS))
+        fprintf(stderr, "duet probe: warning: C = %.4g is an end of the range that is searched\n", r->C);
     if (!r->facts.converged)
         fprintf(stderr, "duet probe: warning: the fit at C = %.4g had not converged after %d iterations\n",
                 r->C, iterations);

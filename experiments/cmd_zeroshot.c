@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "eval/findings.h"
+#include "eval/named_lists.h"
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
 #include "experiments/commands.h"
@@ -50,7 +51,8 @@ int dt_cmd_zeroshot(int argc, char **argv)
                  "with commas between"},
         {"template", 't', DT_STRINGS, &s.template_list, "TEXT",
          .help = "prompt with {} for the class name (default: \"" DT_DEFAULT_TEMPLATE "\")"},
-        {"templates", 0, DT_STRING, &s.templates, "FILE", .help = "the same, one a line"},
+        {"templates", 0, DT_STRING, &s.templates, "FILE",
+         .help = "the same, one a line, or a list in a .json file (FILE.json#NAME for one of several)"},
         {"retrieval", 'r', DT_FLAG, &s.retrieval,
          .help = "R@1, R@5, R@10 between the images and their captions"},
         {"captions", 0, DT_INT, &s.captions, "N", "captions of an image that --retrieval uses; 0: all", "0",
@@ -114,7 +116,7 @@ static bool open_inputs(inputs *in, const settings *s, char *stem, size_t size, 
                                         .threads = s->threads};
     in->options.progress = dt_terminal_progress(s->quiet);
     if (!gather_queries(in, s, error) ||
-        (s->templates && !dt_texts_load(&in->templates, s->templates, true, error)) ||
+        (s->templates && !dt_templates_load(&in->templates, s->templates, error)) ||
         (s->classes && !(in->classes = dt_classes_load(s->classes, error))))
         return false;
     if (s->templates) {

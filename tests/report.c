@@ -9,6 +9,8 @@
 #include "data/json.h"
 #include "data/pairs.h"
 #include "eval/report/html.h"
+#include "eval/report/measures.h"
+#include "eval/report/plot_axis.h"
 #include "eval/report/report.h"
 #include "eval/report/run_log.h"
 #include "tests/report_run.h"
@@ -168,11 +170,79 @@ static void check_html(const char *folder)
     ok(!strcmp(dt_html_percent(1.0 / 1170, room), "0.09\u202F%"), "a small share: %s", room);
     ok(!strcmp(dt_html_percent(0.4832, room), "48.3\u202F%"), "a share: %s", room);
     ok(!strcmp(dt_html_percent(1, room), "100\u202F%"), "all: %s", room);
+    ok(!strcmp(dt_html_percent(0.000099, room), "0\u202F%"), "a tiny share: %s", room);
+    ok(!strcmp(dt_html_percent(0.0001, room), "0.01\u202F%"), "the smallest share: %s", room);
     ok(!strcmp(dt_html_number(0.00002, room), "2.00e-05"), "a small number: %s", room);
     ok(!strcmp(dt_html_number(12.5, room), "12.50"), "a number: %s", room);
     ok(!strcmp(dt_html_number(-4321.4, room), "-4,321"), "a great number: %s", room);
     ok(!strcmp(dt_html_number(1e300, room), "1.00e+300"), "a huge number: %s", room);
     ok(!strcmp(dt_html_number(NAN, room), "not finite"), "no number: %s", room);
+}
+
+static void check_ranges(void)
+{
+    static const struct {
+        double low, high;
+        const char *percent, *number;
+    } rows[] = {
+        {1, 1, "100.0 to 100.0\u202F%", "1 to 1"},
+        {0.9996, 1, "100.0 to 100.0\u202F%", "0.9996 to 1.0000"},
+        {0, 0.023, "0.0 to 2.3\u202F%", "0.00000 to 0.02300"},
+        {0.0086, 0.019, "0.86 to 1.90\u202F%", "0.00860 to 0.01900"},
+        {3, 4.5, "300.0 to 450.0\u202F%", "3.000 to 4.500"},
+        {5, 12345, "5 to 12,345", "5 to 12,345"},
+        {0.00001, 5, "0.0 to 500.0\u202F%", "1.00e-05 to 5"},
+    };
+    char room[DT_RANGE_ROOM];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        ok(!strcmp(dt_html_percent_range(rows[i].low, rows[i].high, room), rows[i].percent), "%s: %s", rows[i].percent,
+           room);
+        ok(!strcmp(dt_html_number_range(rows[i].low, rows[i].high, room), rows[i].number), "%s: %s", rows[i].number,
+           room);
+    }
+    ok(dt_html_long_word("an incomprehensibilities list") && !dt_html_long_word("mean per-class recall") &&
+           !dt_html_long_word(""),
+       "long words are found");
+}
+
+static void title_is(const char *event, const char *key, const char *want, dt_unit unit)
+{
+    char *title = dt_measure_title(event, key);
+    ok(title && !strcmp(title, want) && dt_measure_unit(key) == unit, "%s, %s: %s", event, key, title);
+    free(title);
+}
+
+static void check_titles(void)
+{
+    title_is("evaluation", "CIFAR-10 test: top1", "CIFAR-10 test: top-1 accuracy", DT_UNIT_SHARE);
+    title_is("evaluation", "a: b: mean_class_recall", "a: b: mean per-class recall", DT_UNIT_SHARE);
+    title_is("evaluation", "image_to_text_r10", "evaluation: image to text R@10", DT_UNIT_SHARE);
+    title_is("evaluation", "x: text_to_image_r1x", "x: text_to_image_r1x", DT_UNIT_NUMBER);
+    title_is("evaluation", "x: text_to_image_mean_rank", "x: text_to_image_mean_rank", DT_UNIT_NUMBER);
+    title_is("evaluation", "x: accuracy_colour", "x: colour accuracy", DT_UNIT_SHARE);
+    title_is("end", "seconds", "end: seconds", DT_UNIT_NUMBER);
+    title_is("", "x: top5", "x: top-5 accuracy", DT_UNIT_SHARE);
+    title_is("", ": ", ": ", DT_UNIT_NUMBER);
+}
+
+/* The ticks of axes of shares have plain labels. */
+static void check_axis(const char *folder)
+{
+    char *path = dt_join(folder, "piece");
+    const dt_plot_axis x = dt_plot_axis_linear(0, 1, 5, 0);
+    for (int i = 0; i < 3; i++) {
+        double value = (double[]){0, 1, 6e-8}[i];
+        dt_plot_axis y = dt_plot_axis_fit(value, value, i == 0, DT_UNIT_SHARE);
+        dt_writer *w = dt_writer_open(path, NULL);
+        dt_plot_axis_write_labels(w, &x, DT_UNIT_NUMBER, &y, DT_UNIT_SHARE);
+        dt_writer_commit(w, NULL);
+        char *html = dt_file_read(path, MOST, NULL, NULL);
+        ok(times(html, "class=\"y\"") > 1 && !holds(html, "e-") && dt_plot_axis_place(&y, value) >= 0 &&
+               dt_plot_axis_place(&y, value) <= 1 && holds(html, i == 1 ? ">100.0\u202F%<" : ">0\u202F%<"),
+           "an axis about the one share %g", value);
+        free(html);
+    }
+    free(path);
 }
 
 static void check_log(const char *folder)
@@ -329,6 +399,30 @@ static void check_parts(const char *base)
            holds(html, "No config.json"),
        "what is missing is said");
     ok(holds(html, "<h1 dir=\"auto\">parts</h1>"), "without a name the folder's");
+    ok(!holds(html, "<section") && holds(html, "<nav></nav>"), "what is empty has no section and no link");
+    free(html);
+
+    put(folder, "log.jsonl", "junk\n");
+    refused(folder, "log.jsonl: none of its lines is a JSON object");
+    put(folder, "log.jsonl", "junk");
+    refused(folder, "log.jsonl: none of its lines is a JSON object");
+    put(folder, "log.jsonl", "\n \n[1]\n");
+    refused(folder, "log.jsonl: none of its lines is a JSON object");
+    put(folder, "log.jsonl", "{\"step\": 1, \"lo");
+    ok(dt_report_write(folder, NULL), "a run that was killed in its first line is a report");
+    put(folder, "log.jsonl", "{\"step\": 1, \"waiting\": 0, \"loss\": 2}\n");
+    ok(dt_report_write(folder, NULL), "a log of one step");
+    html = run_page(folder, "report.html", &size);
+    ok(!holds(html, "<figure") && !holds(html, "Each panel") && holds(html, ">Loss</th><td>2</td><td>1</td>") &&
+           holds(html, ">Time spent waiting for data</th><td>0\u202F%</td>"),
+       "has lines of text, no panels");
+    free(html);
+    put(folder, "log.jsonl", "{\"step\": 5, \"event\": \"validation\", \"accuracy\": 0.5}\n"
+                             "{\"step\": 10, \"event\": \"validation\", \"accuracy\": 0.625}\n"
+                             "{\"step\": 15, \"event\": \"validation\", \"accuracy\": 0.625}\n");
+    ok(dt_report_write(folder, NULL), "a log of validations");
+    html = run_page(folder, "report.html", &size);
+    ok(holds(html, ">Kept: step 10, validation accuracy 62.5\u202F%, the best of 3</p>"), "the first of the best is kept");
     free(html);
 
     put(folder, "log.jsonl", "{\"loss\": 1}\n{\"loss\": null}\n{\"x\": 1e308, \"y\": -1e308, \"loss\": 0}");
@@ -380,6 +474,9 @@ int main(int argc, char **argv)
     if (argc > 1)
         return 0;
     check_html(folder);
+    check_ranges();
+    check_titles();
+    check_axis(folder);
     check_log(folder);
     check_page(folder);
     check_parts(folder);

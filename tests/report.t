@@ -1,6 +1,7 @@
 #!/bin/sh
 # duet report: on the command line, and its page in a browser: no errors on the console, no sideways
-# scrolling, all pictures decoded, values under the pointer, enough contrast; 1280 and 390 pixels wide, light and dark.
+# scrolling, all pictures decoded, no words cut, no names over each other, values under the pointer, enough contrast; 1280
+# and 390 pixels wide, light and dark.
 duet="${BUILD:-build/release}/duet"
 maker="${BUILD:-build/release}/tests/report"
 plots="${BUILD:-build/release}/tests/report_plots"
@@ -149,12 +150,39 @@ if (table) {
   sorted = down.every((v, i) => !i || v <= down[i - 1]) && values().every((v, i, a) => !i || v >= a[i - 1]);
 }
 document.querySelectorAll('details').forEach(d => d.open = true);
+/* Words of tables, matrices and maps that a line's end cuts; longer ones may be. */
+let split = 0;
+for (const e of document.querySelectorAll('.sorted th, .heat th span, .figures th, .legend span, .prompt, .compared td')) {
+  const walk = document.createTreeWalker(e, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode())
+    for (const word of walk.currentNode.data.matchAll(/[A-Za-z0-9]{2,18}/g)) {
+      const range = document.createRange();
+      range.setStart(walk.currentNode, word.index);
+      range.setEnd(walk.currentNode, word.index + word[0].length);
+      const wide = e.closest('.heat') ? r => r.left : r => r.top;
+      if (new Set([...range.getClientRects()].map(r => Math.round(wide(r)))).size > 1 && !e.closest('.keys')) {
+        split++;
+        worst += ' cut: ' + word[0];
+      }
+    }
+}
+/* Names on a map that lie over another or over the mark of another. */
+let over = 0;
+for (const plot of document.querySelectorAll('.scatter')) {
+  const names = [...plot.querySelectorAll('.prompt')].map(e => e.getBoundingClientRect()), box = plot.getBoundingClientRect();
+  const marks = JSON.parse(plot.dataset.points).filter(p => p[2])
+    .map(p => ({ left: box.left + p[0] * box.width - 4, right: box.left + p[0] * box.width + 4,
+      top: box.top + p[1] * box.height - 4, bottom: box.top + p[1] * box.height + 4 }));
+  const meet = (a, b) => a !== b && a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  names.forEach(a => over += [...names, ...marks].filter(b => meet(a, b)).length +
+    (a.left < box.left - 1 || a.right > box.right + 1));
+}
 const page = document.documentElement;
 const boxes = [...document.querySelectorAll('main > section')].filter(s => s.scrollWidth > s.clientWidth + 1);
 const seen = ['sideways=' + (page.scrollWidth > page.clientWidth || boxes.length > 0), 'width=' + page.clientWidth,
   'broken=' + [...document.images].filter(i => !i.naturalWidth).length,
   'pictures=' + document.images.length,
-  'hovers=' + hovers, 'of=' + charts, 'told=' + told, 'plots=' + plots, 'sorted=' + sorted,
+  'hovers=' + hovers, 'of=' + charts, 'told=' + told, 'plots=' + plots, 'sorted=' + sorted, 'split=' + split, 'over=' + over,
   'contrast=' + (contrast >= 4.5 ? 'good' : contrast), 'dark=' + (paper < .2)].join(' ') + ' ' + worst;
 parent.postMessage(seen, '*');
 JS
@@ -176,7 +204,7 @@ HTML
     seen=$(grep -o 'id="seen">[^<]*' "$dir/seen"; grep CONSOLE "$dir/seen")
     ! grep -q CONSOLE "$dir/seen"
     result $? "$name, $at pixels, $scheme: a silent console" "$seen"
-    for want in "$@" sideways=false broken=0 contrast=good "width=$at" \
+    for want in "$@" sideways=false broken=0 split=0 over=0 contrast=good "width=$at" \
         "dark=$([ $scheme = dark ] && echo true || echo false)"; do
         case $seen in *"$want "*) result 0 "$name, $at pixels, $scheme: $want" ;;
         *) result 1 "$name, $at pixels, $scheme: $want" "$seen" ;; esac
@@ -186,7 +214,7 @@ HTML
 for width in 1280 390; do
     for scheme in light dark; do
         inspect "$dir/run/report.html" $width $scheme pictures=3 hovers=8 of=8 plots=0
-        inspect "$dir/first/report.html" $width $scheme pictures=80 hovers=6 of=6 told=10 plots=10 sorted=true
+        inspect "$dir/first/report.html" $width $scheme pictures=81 hovers=6 of=6 told=11 plots=11 sorted=true
         inspect "$dir/compare.html" $width $scheme pictures=0 told=6 plots=6
     done
 done

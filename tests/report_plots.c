@@ -4,6 +4,7 @@
  * their reports in a browser. */
 #include "eval/report/compare.h"
 #include "eval/findings.h"
+#include "eval/report/plot_label.h"
 #include "eval/report/relative.h"
 #include "eval/report/report.h"
 #include "tests/report_run.h"
@@ -54,7 +55,7 @@ static void check_parts(const char *html)
            holds(html, " taken for "),
        "cells have words");
     const char *matrix = strstr(html, "smallest\"");
-    ok(matrix && times(matrix, "<th scope=\"row\"><span dir=\"auto\">class number ") == 128 &&
+    ok(matrix && times(matrix, "<th scope=\"row\"><span dir=\"auto\" title=\"class number ") == 128 &&
            holds(html, "class number 127</span></th>"),
        "128 classes are all there");
     ok(times(html, "71 of 1,000 (7.1\u202F%)") == 3, "the worst say how often of how many");
@@ -64,7 +65,7 @@ static void check_parts(const char *html)
     ok(holds(html, "ECE 2.4\u202F% · n = 10,000") && times(html, " data-bins='[[") == 2 &&
            holds(html, "%: none\"]"),
        "calibration has its error and n, and empty bins");
-    ok(holds(html, "100 to 100\u202F%") == false && holds(html, "\"93.3 to 100\u202F%: "), "a bin in words");
+    ok(holds(html, "to 100\u202F%") == false && holds(html, "\"93.3 to 100.0\u202F%: "), "a bin in words");
     ok(times(html, "<figure class=\"chart curve\">") == 3 &&
            holds(html, "<p class=\"x-title\">images a class</p>") && holds(html, ">16</span>") &&
            holds(html, "n = 2,500"),
@@ -76,6 +77,8 @@ static void check_parts(const char *html)
     ok(holds(html, "<b>0.612</b>") && holds(html, "<b>0.271</b>") &&
            holds(html, "33.0\u202F% of the variance") && holds(html, "map of 2500 images and 2500 texts"),
        "the map says its gap, cosine and variance");
+    ok(times(html, "<span class=\"prompt") > 2 && times(html, "<span class=\"prompt") <= 20,
+       "few texts have their names on the map (%d)", times(html, "<span class=\"prompt"));
     const char *pictures = strstr(html, "data-pictures='{"),
                *end = pictures ? strchr(pictures + 16, '\'') : NULL;
     int shown = 0;
@@ -268,6 +271,10 @@ static void check_odd(const char *f)
     accepted(f, "galleries",
              "{\"query\": \"a file\", \"store\": \"b\", \"hits\": [], \"image_file\": \"evaluation.json\"}",
              "no picture: ");
+    accepted(f, "galleries", "{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": 0}]}",
+             "each with its score.</p>");
+    accepted(f, "galleries", "{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": 0, \"correct\": false}]}",
+             "each with its score. A right one has a frame and a ✓.</p>");
     accepted(f, "galleries",
              "{\"query\": \"a device\", \"store\": \"b\", \"hits\": [], \"image_file\": \"/dev/zero\"}",
              "no picture: ");
@@ -318,7 +325,7 @@ static void check_merge(const char *base)
     ok(!dt_findings_merge(path, odd, &error) && holds(error.message, "curves: expected a list"),
        "no list: %s", error.message);
     dt_findings findings;
-    ok(dt_findings_read(&findings, path, &error) && findings.map_count == 2 &&
+    ok(dt_findings_read(&findings, path, &error) && findings.map_count == 3 &&
            findings.maps[1].point_count == 5000,
        "read again %s", error.message);
     dt_findings_free(&findings);
@@ -343,13 +350,15 @@ static void check_compare(const char *base)
     ok(times(html, "href=\"./first/report.html\"") == 2 &&
            times(html, "href=\"./second%20%26%20%3Cb%3E/report.html\"") == 2,
        "each run's report is linked");
-    ok(holds(html, "<td>86.0\u202F%<small>85.3 to 86.7\u202F%</small><small>n = 10,000</small></td><td "
-                   "class=\"best\">87.3"),
+    ok(holds(html, "<td class=\"c0\" data-run=\"First run\"><span>86.0\u202F%</span><small>85.3 to 86.7\u202F%</small>"
+                   "<small>n = 10,000</small></td><td class=\"c1 best\" data-run=\"Second run\"><span>87.3"),
        "the best is marked, n and the interval stand by");
-    ok(holds(html, "<td class=\"best\">2.1\u202F%"), "the smallest calibration error is the best");
-    ok(times(html, "class=\"best\"") == 4 && times(html, "lower is better") == 2,
+    ok(holds(html, "<td class=\"c0 best\" data-run=\"First run\"><span>2.1\u202F%"),
+       "the smallest calibration error is the best");
+    ok(times(html, " best\"") == 4 && times(html, "lower is better") == 2,
        "the same rank twice is no best");
-    ok(holds(html, ">optimizer.lr</th><td>0.0006</td><td>0.0003</td>") && !holds(html, ">model.width</th>") &&
+    ok(holds(html, "<span>0.0006</span></td><td class=\"c1\" data-run=\"Second run\"><span>0.0003</span></td>") &&
+           !holds(html, ">model.width</th>") &&
            holds(html, "all runs: 4 more"),
        "the settings that differ, and only they");
     ok(times(html, "<figure ") == 6 && times(html, "data-group=\"training\"") == 6 &&
@@ -369,6 +378,106 @@ static void check_compare(const char *base)
     free(first);
     free(second);
     free(out);
+}
+
+/* Two runs of one figure each. */
+static void star_is(const char *base, const char *first, const char *second, int stars, const char *name)
+{
+    char *one = dt_join(base, "star/one"), *two = dt_join(base, "star/two"), *out = dt_join(base, "star.html");
+    size_t size;
+    dt_make_directories(one, NULL);
+    dt_make_directories(two, NULL);
+    write_item(one, "figures", first);
+    write_item(two, "figures", second);
+    ok(dt_report_compare((const char *[]){one, two}, 2, out, &error), "compared %s", error.message);
+    char *html = run_page(base, "star.html", &size);
+    ok(times(html, " best\"") == stars, "%s: %d", name, times(html, " best\""));
+    free(html);
+    free(one);
+    free(two);
+    free(out);
+}
+
+static void check_stars(const char *base)
+{
+    const char *whole = "{\"name\": \"a\", \"value\": 0.9902, \"low\": 0.988, \"high\": 0.992}";
+    star_is(base, whole, "{\"name\": \"a\", \"value\": 0.9898, \"low\": 0.988, \"high\": 0.992}", 0,
+            "the same digits, the same interval");
+    star_is(base, whole, "{\"name\": \"a\", \"value\": 0.989, \"low\": 0.987, \"high\": 0.991}", 0,
+            "intervals that hold the other value");
+    star_is(base, whole, "{\"name\": \"a\", \"value\": 0.985, \"low\": 0.983, \"high\": 0.989}", 1,
+            "intervals that overlap, but hold no other value");
+    star_is(base, whole, "{\"name\": \"a\", \"value\": 0.989}", 0, "one interval");
+    star_is(base, "{\"name\": \"a\", \"value\": 0.9902}", "{\"name\": \"a\", \"value\": 0.9898}", 0,
+            "no intervals, the same digits");
+    star_is(base, "{\"name\": \"a\", \"value\": 0.991}", "{\"name\": \"a\", \"value\": 0.9898}", 1,
+            "no intervals, other digits");
+    star_is(base, whole, "{\"name\": \"b\", \"value\": 0.5}", 0, "nothing to compare with");
+}
+
+static void put_log(const char *base, const char *run, const char *text)
+{
+    char *folder = dt_join(base, run), *path = dt_join(folder, "log.jsonl");
+    dt_make_directories(folder, NULL);
+    dt_file_write(path, text, strlen(text), NULL);
+    free(folder);
+    free(path);
+}
+
+static void check_lonely(const char *base)
+{
+    char *one = dt_join(base, "star/one"), *two = dt_join(base, "star/two"), *out = dt_join(base, "lonely.html");
+    size_t size;
+    put_log(base, "star/one", "{\"step\": 1, \"loss\": 1, \"lr\": 1}\n{\"step\": 2, \"loss\": 1, \"lr\": 1}\n"
+                              "{\"step\": 1, \"event\": \"evaluation\", \"x: top1\": 0.5}\n"
+                              "{\"step\": 2, \"event\": \"evaluation\", \"x: top1\": 0.5}\n"
+                              "{\"step\": 3, \"event\": \"evaluation\", \"x: top1\": 0.5}\n");
+    put_log(base, "star/two", "{\"step\": 1, \"loss\": 1}\n{\"step\": 2, \"loss\": 3, \"lr\": 1}\n");
+    ok(dt_report_compare((const char *[]){one, two}, 2, out, &error), "compared %s", error.message);
+    char *html = run_page(base, "lonely.html", &size);
+    ok(times(html, "<figure ") == 1 && holds(html, "as only one run has them: 2 series."),
+       "curves of one run are left out and counted");
+    free(html);
+    put_log(base, "star/two", "");
+    dt_report_compare((const char *[]){one, two}, 2, out, &error);
+    html = run_page(base, "lonely.html", &size);
+    ok(!holds(html, "<figure ") && holds(html, "No two runs have curves") && holds(html, "has them: 3 series."),
+       "no curves in common");
+    free(html);
+    free(one);
+    free(two);
+    free(out);
+}
+
+/* ---- labels of a map ---- */
+
+static void check_labels(void)
+{
+    static const double widths[] = {358, 420, 500, 600, 700};
+    size_t shown = 0, all = 0;
+    int bad = 0;
+    for (int round = 0; round < 200; round++) {
+        dt_label labels[DT_LABELS_MOST];
+        size_t count = 1 + (size_t)round % DT_LABELS_MOST;
+        double shape = 0.4 + 0.7 * run_random(), spread = run_random();
+        for (size_t i = 0; i < count; i++)
+            labels[i] = (dt_label){0.5 + spread * (run_random() - 0.5), 0.5 + spread * (run_random() - 0.5),
+                                   run_classes[i % RUN_CLASSES], DT_LABEL_RIGHT};
+        dt_labels_place(labels, count, shape);
+        for (size_t i = 0; i < count; i++) {
+            shown += labels[i].side != DT_LABEL_NONE, all++;
+            for (size_t k = 0; k < i; k++)
+                for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++)
+                    bad += dt_labels_overlap(&labels[i], &labels[k], shape, widths[w]);
+        }
+    }
+    ok(!bad, "no label lies over another at any width (%d do)", bad);
+    ok(shown > all / 4, "%zu of %zu have room", shown, all);
+    dt_label sides[] = {{0.5, 0.5, "frog", 0}, {0.53, 0.5, "cat", 0}, {0.99, 0.1, "ship", 0}, {0.2, 0.2, "", 0}};
+    dt_labels_place(sides, 4, 1);
+    ok(sides[0].side == DT_LABEL_LEFT && sides[1].side == DT_LABEL_RIGHT && sides[2].side == DT_LABEL_LEFT &&
+           sides[3].side == DT_LABEL_NONE,
+       "left where another mark is to the right, and at the edge");
 }
 
 static void link_is(const char *base, const char *from, const char *to, const char *want)
@@ -412,6 +521,9 @@ int main(int argc, char **argv)
     check_folder(odd, first);
     check_merge(base);
     check_compare(base);
+    check_stars(base);
+    check_lonely(base);
+    check_labels();
     check_links(base);
     free(first);
     free(odd);

@@ -236,8 +236,9 @@ static inline json_t *run_findings(double plus)
                                   run_table("the most classes", 128)));
     json_object_set_new(all, "curves", curves);
     json_object_set_new(all, "maps",
-                        json_pack("[o,o]", run_map("CIFAR-10 test", store, RUN_CLASSES, 300),
-                                  run_map("many classes", store, 40, 2500)));
+                        json_pack("[o,o,o]", run_map("CIFAR-10 test", store, RUN_CLASSES, 300),
+                                  run_map("many classes", store, 40, 2500),
+                                  run_map("few texts", store, RUN_CLASSES, 20)));
     return all;
 }
 

@@ -1,4 +1,5 @@
 #include "eval/findings.h"
+#include "eval/named_lists.h"
 #include "eval/zeroshot.h"
 
 #include "data/file.h"
@@ -396,7 +397,8 @@ static void bad_class_files(void)
         const char *text, *message;
     } bad[] = {
         {"{\"classes\": []}", "no class"},
-        {"{\"names\": []}", "expected {\"classes\": [...]}, found no \"classes\""},
+        {"{\"names\": 3}", "expected a list"},
+        {"{\"a\": [], \"b\": []}", "found several: a, b; write"},
         {"{\"classes\": [3]}", "classes[0]: expected an object"},
         {"{\"classes\": [{\"prompt\": 3}]}", "classes[0].prompt: expected a string"},
         {"{\"classes\": [{\"attributes\": {}}]}", "classes[0]: expected a name or a prompt"},
@@ -411,8 +413,26 @@ static void bad_class_files(void)
         write_text(in_dir("bad.json"), bad[i].text);
         failed_with(dt_classes_load(in_dir("bad.json"), &error), bad[i].message, bad[i].text);
     }
-    failed_with(dt_classes_load(in_dir("none.json"), &error), "no file", "no such file of classes");
-    failed_with(dt_classes_load("cat", &error), "no file cat", "one word is taken for a file");
+    failed_with(dt_classes_load("cat,dog,cat", &error), "'cat' stands there twice", "a name twice");
+    write_text(in_dir("many.json"), "{\"pets\": [\"cat\", \"dog\", \"cow\"], \"cars\": [\"van\"]}");
+    char named[512];
+    snprintf(named, sizeof named, "%s#pets", in_dir("many.json"));
+    dt_classes *pets = dt_classes_load(named, &error);
+    ok(pets && pets->count == 3 && !strcmp(pets->names[2], "cow"), "one of several lists");
+    dt_classes_free(pets);
+    snprintf(named, sizeof named, "%s#boats", in_dir("many.json"));
+    failed_with(dt_classes_load(named, &error), "has no list 'boats'; there are pets, cars", "a list that is not there");
+    dt_texts templates;
+    write_text(in_dir("templates.json"), "{\"pets\": [\"a photo of a {c}.\", \"{c}, {c}\"], \"cars\": []}");
+    snprintf(named, sizeof named, "%s#pets", in_dir("templates.json"));
+    ok(dt_templates_load(&templates, named, &error) && templates.count == 2 && !strcmp(templates.items[1], "{}, {}"),
+       "templates with {c}");
+    dt_texts_free(&templates);
+    snprintf(named, sizeof named, "%s#cars", in_dir("templates.json"));
+    failed_with(dt_templates_load(&templates, named, &error), "there is no template in it", "no templates");
+    dt_texts_free(&templates);
+    failed_with(dt_classes_load(in_dir("none.json"), &error), "No such file", "no such file of classes");
+    failed_with(dt_classes_load("cat", &error), "no file 'cat'", "one word is taken for a file");
     write_text(in_dir("bad.txt"), "cat\n\n\xff\n");
     failed_with(dt_classes_load(in_dir("bad.txt"), &error), "bad.txt:3", "a name that is not UTF-8");
 }

@@ -34,6 +34,7 @@ mkdir -p folder/cat folder/dog
 run "a folder of class folders" 0 '^top-1 accuracy  *100.00 % .* 2  *50.00 %' zeroshot -w run folder
 run "a folder among more names" 0 'among 3 classes' zeroshot -w run folder --classes ship,dog,cat
 
+run "names in other letters, in any order" 0 '^top-1 accuracy  *100.00 %' zeroshot -w run folder --classes Dog,CAT
 run "finds an image for a text" 0 '^   1 .* \* a photo of a ship. (image 8)$' \
     zeroshot -w run ten.lmdb \
     -q "a photo of a ship." --top 2
@@ -94,7 +95,7 @@ refused "two kinds of templates" 2 'do not go together' \
     zeroshot -w run ten.lmdb --templates templates.txt -t "{}"
 refused "too few classes" 1 "2 classes, ten.lmdb has 10 and not 'airplane'" \
     zeroshot -w run ten.lmdb --classes dog,cat
-refused "no such classes" 1 'no file nothing.json' zeroshot -w run ten.lmdb --classes nothing.json
+refused "no such classes" 1 'nothing.json: No such file' zeroshot -w run ten.lmdb --classes nothing.json
 refused "a query that is not UTF-8" 1 'query 1: ' zeroshot -w run ten.lmdb -q "$(printf '\377x')"
 printf 'fine\nbad \377\n' >bad.txt
 refused "queries that are not UTF-8" 1 '^duet zeroshot: bad.txt:2: ' \

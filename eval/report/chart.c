@@ -44,7 +44,7 @@ static void set_frame(frame *f)
     double least, most;
     find_range(f, &least, &most);
     bool log = f->chart->wide_range && least > 0 && most / least > 100;
-    f->y = log ? dt_plot_axis_log(least, most, 0.04) : dt_plot_axis_fit(least, most, f->chart->from_zero);
+    f->y = log ? dt_plot_axis_log(least, most, 0.04) : dt_plot_axis_fit(least, most, f->chart->from_zero, f->chart->unit);
     f->x = dt_plot_axis_linear(0, fmax(f->chart->last_step, 1), 5, 1);
     for (size_t i = 0; i < f->count; i++)
         f->banded |= f->points[i].count > 1;

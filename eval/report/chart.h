@@ -13,8 +13,7 @@ typedef struct dt_chart {
     const char *title; /* UTF-8, escaped here; a hostile one is good */
     dt_unit unit;
     bool from_zero;   /* the vertical axis starts at 0 */
-    bool wide_range;  /* a logarithmic axis where all values are positive and the greatest is over 100 times
-                         the least */
+    bool wide_range;  /* a logarithmic axis where all values are positive and the greatest is over 100 times the least */
     double last_step; /* of the horizontal axis, which starts at 0: charts of a page share it */
 } dt_chart;
 

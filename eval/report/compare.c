@@ -7,6 +7,7 @@
 #include "data/file.h"
 #include "eval/report/figures.h"
 #include "eval/report/html.h"
+#include "eval/report/measures.h"
 #include "eval/report/page.h"
 #include "eval/report/plot_curve.h"
 #include "eval/report/relative.h"
@@ -112,37 +113,109 @@ static const dt_figure *find_figure(const dt_run *run, const char *name)
     return NULL;
 }
 
-/* The best value of a figure, or NaN where fewer than two runs have it or all are the same. */
-static double best_of(const comparison *c, const char *name)
+static bool is_better(const dt_figure *a, const dt_figure *b)
 {
-    double best = NAN, worst = NAN;
+    return isnan(b->value) || (dt_figure_lower_better(a) ? a->value < b->value : a->value > b->value);
+}
+
+/* Outside of the figure's interval, where it has one. */
+static bool lies_outside(const dt_figure *f, double value)
+{
+    return isnan(f->low) || value < f->low || value > f->high;
+}
+
+/* Whether readers see that the two differ: in the digits, and by more than the intervals. */
+static bool is_apart(const dt_figure *a, const dt_figure *b)
+{
+    char one[DT_NUMBER_ROOM], two[DT_NUMBER_ROOM];
+    return strcmp(dt_figure_text(a, a->value, one), dt_figure_text(b, b->value, two)) &&
+           lies_outside(a, b->value) && lies_outside(b, a->value);
+}
+
+/* The best of a figure; NULL where fewer than two runs have it, or the best is not plainly better than each other. */
+static const dt_figure *best_of(const comparison *c, const char *name)
+{
+    const dt_figure *best = NULL;
     size_t seen = 0;
     for (size_t i = 0; i < c->count; i++) {
         const dt_figure *f = find_figure(&c->runs[i], name);
-        if (!f)
-            continue;
-        bool lower = dt_figure_lower_better(f);
-        best = lower ? fmin(best, f->value) : fmax(best, f->value); /* which pass over a NaN */
-        worst = lower ? fmax(worst, f->value) : fmin(worst, f->value);
-        seen++;
+        seen += f != NULL;
+        best = f && (!best || is_better(f, best)) ? f : best;
     }
-    return seen > 1 && best != worst ? best : NAN;
+    for (size_t i = 0; best && i < c->count; i++) {
+        const dt_figure *f = find_figure(&c->runs[i], name);
+        if (f && f != best && !is_apart(best, f))
+            return NULL;
+    }
+    return seen > 1 ? best : NULL;
 }
 
-static void write_figure(const comparison *c, const dt_figure *f, double best)
+/* A cell of a run, which names the run where the page is too narrow for columns. */
+static void begin_cell(const comparison *c, size_t run, const char *class)
+{
+    const char *folder = folder_if_needed(c, run);
+    dt_writer_printf(c->writer, "<td class=\"c%zu%s\" data-run=\"", run % 10, class);
+    dt_html_text_cut(c->writer, dt_run_title(&c->runs[run]), NAME_MOST);
+    if (folder) {
+        dt_writer_printf(c->writer, " · ");
+        dt_html_text_cut(c->writer, folder, NAME_MOST);
+    }
+    dt_writer_printf(c->writer, "\">");
+}
+
+static void write_none(const comparison *c, size_t run)
+{
+    begin_cell(c, run, " none");
+    dt_writer_printf(c->writer, "–</td>");
+}
+
+static void write_figure(const comparison *c, size_t run, const dt_figure *f, bool best, bool chance)
 {
     char room[DT_NUMBER_ROOM], interval[DT_INTERVAL_ROOM];
     if (!f) {
-        dt_writer_printf(c->writer, "<td>–</td>");
+        write_none(c, run);
         return;
     }
-    dt_writer_printf(c->writer, "<td%s>%s", f->value == best ? " class=\"best\"" : "",
-                     dt_figure_text(f, f->value, room));
+    begin_cell(c, run, best ? " best" : "");
+    dt_writer_printf(c->writer, "<span>%s</span>", dt_figure_text(f, f->value, room));
     if (!isnan(f->low))
         dt_writer_printf(c->writer, "<small>%s</small>", dt_figure_interval(f, interval));
     if (f->n >= 0)
         dt_writer_printf(c->writer, "<small>n = %s</small>", dt_html_count(f->n, room));
+    if (chance && !isnan(f->chance))
+        dt_writer_printf(c->writer, "<small>chance %s</small>", dt_figure_text(f, f->chance, room));
     dt_writer_printf(c->writer, "</td>");
+}
+
+/* Whether all runs that have the figure have this chance, so that it is said once. */
+static bool same_chance(const comparison *c, const dt_figure *figure)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        const dt_figure *f = find_figure(&c->runs[i], figure->name);
+        if (f && !(f->chance == figure->chance || (isnan(f->chance) && isnan(figure->chance))))
+            return false;
+    }
+    return true;
+}
+
+static void write_figure_row(const comparison *c, const dt_figure *f)
+{
+    char room[DT_NUMBER_ROOM];
+    bool same = same_chance(c, f);
+    const dt_figure *best = best_of(c, f->name);
+    dt_writer_printf(c->writer, "<tr><th scope=\"row\"%s dir=\"auto\">",
+                     dt_html_long_word(f->name) ? " class=\"long\"" : "");
+    dt_html_text_cut(c->writer, f->name, NAME_MOST);
+    if (same && !isnan(f->chance))
+        dt_writer_printf(c->writer, "<small>chance %s</small>", dt_figure_text(f, f->chance, room));
+    if (dt_figure_lower_better(f))
+        dt_writer_printf(c->writer, "<small>lower is better</small>");
+    dt_writer_printf(c->writer, "</th>");
+    for (size_t i = 0; i < c->count; i++) {
+        const dt_figure *of = find_figure(&c->runs[i], f->name);
+        write_figure(c, i, of, of && of == best, !same);
+    }
+    dt_writer_printf(c->writer, "</tr>\n");
 }
 
 /* Whether an earlier run has the figure, or the same run at an earlier place. */
@@ -161,23 +234,17 @@ static void write_figures(const comparison *c)
     begin_table(c, "", "Measure", "figures of all runs");
     for (size_t i = 0; i < c->count; i++)
         for (size_t j = 0; j < c->runs[i].findings.figure_count && rows < FIGURES_MOST; j++) {
-            const dt_figure *f = &c->runs[i].findings.figures[j];
             if (was_seen(c, i, j))
                 continue;
-            dt_writer_printf(c->writer, "<tr><th scope=\"row\" dir=\"auto\">");
-            dt_html_text_cut(c->writer, f->name, NAME_MOST);
-            if (dt_figure_lower_better(f))
-                dt_writer_printf(c->writer, "<small>lower is better</small>");
-            dt_writer_printf(c->writer, "</th>");
-            double best = best_of(c, f->name);
-            for (size_t k = 0; k < c->count; k++)
-                write_figure(c, find_figure(&c->runs[k], f->name), best);
-            dt_writer_printf(c->writer, "</tr>\n");
+            write_figure_row(c, &c->runs[i].findings.figures[j]);
             rows++;
         }
     end_table(c);
     if (!rows)
         dt_writer_printf(c->writer, "<p class=\"absent\">No run has figures.</p>\n");
+    else
+        dt_writer_printf(c->writer, "<p class=\"note\">★ the best, where it lies outside the others' 95\u202F%% intervals "
+                                    "and they outside its own.</p>\n");
 }
 
 /* ---- configurations ---- */
@@ -228,12 +295,14 @@ static void write_key(const comparison *c, const char *path, const json_t *row)
     dt_writer_printf(c->writer, "</th>");
     for (size_t i = 0; i < c->count; i++) {
         const json_t *value = json_array_get(row, i);
-        dt_writer_printf(c->writer, "<td>");
-        if (json_is_null(value))
-            dt_writer_printf(c->writer, "–");
-        else
-            dt_config_write_value(c->writer, value);
-        dt_writer_printf(c->writer, "</td>");
+        if (json_is_null(value)) {
+            write_none(c, i);
+            continue;
+        }
+        begin_cell(c, i, "");
+        dt_writer_printf(c->writer, "<span>");
+        dt_config_write_value(c->writer, value);
+        dt_writer_printf(c->writer, "</span></td>");
     }
     dt_writer_printf(c->writer, "</tr>\n");
 }
@@ -310,10 +379,32 @@ static dt_unit unit_of(const comparison *c, const dt_known_series *known)
     return shares ? DT_UNIT_SHARE : DT_UNIT_NUMBER;
 }
 
-static bool write_chart(const comparison *c, const dt_known_series *known)
+/* How many runs have a curve of it; a single value is none. */
+static size_t runs_with(const comparison *c, const dt_known_series *known)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        const dt_series *s = dt_run_log_find(&c->runs[i].log, known->event, known->key);
+        count += s && s->finite > 1;
+    }
+    return count;
+}
+
+/* How many series have a chart, and how many none, as only one run has them. */
+typedef struct tally {
+    size_t charts, left_out;
+} tally;
+
+/* False: no memory. */
+static bool write_chart(const comparison *c, const dt_known_series *known, tally *t)
 {
     dt_line lines[DT_COMPARED_MOST] = {0};
+    size_t runs = runs_with(c, known);
     bool wide = known->wide_range && all_positive(c, known), good = true;
+    t->charts += runs > 1;
+    t->left_out += runs == 1;
+    if (runs < 2)
+        return true;
     for (size_t i = 0; i < c->count; i++)
         good = good && make_line(c, i, &lines[i], known, wide);
     dt_curve curve = {.name = known->title, .x = "step", .y = "", .bars = "", .lines = lines, .line_count = c->count};
@@ -334,20 +425,20 @@ static bool in_earlier_run(const comparison *c, size_t run, const dt_series *s)
 }
 
 /* What evaluations on the way found, under whatever name. */
-static bool write_events(const comparison *c)
+static bool write_events(const comparison *c, tally *t)
 {
     bool good = true;
-    size_t charts = 0;
+    size_t most = t->charts + EVENTS_MOST;
     for (size_t i = 0; i < c->count; i++)
-        for (size_t j = 0; good && j < c->runs[i].log.series_count && charts < EVENTS_MOST; j++) {
+        for (size_t j = 0; good && j < c->runs[i].log.series_count && t->charts < most; j++) {
             const dt_series *s = c->runs[i].log.series[j];
-            if (!*s->event || dt_training_is_known(s) || s->finite < 2 || in_earlier_run(c, i, s))
+            if (!*s->event || dt_training_is_known(s) || in_earlier_run(c, i, s))
                 continue;
-            char *title = dt_training_title(s);
-            good = title &&
-                   write_chart(c, &(dt_known_series){s->event, s->key, title, DT_UNIT_NUMBER, false, false});
+            char *title = dt_measure_title(s->event, s->key);
+            good = title && write_chart(c, &(dt_known_series){s->event, s->key, title, dt_measure_unit(s->key), false,
+                                                              false},
+                                        t);
             free(title);
-            charts++;
         }
     return good;
 }
@@ -355,15 +446,21 @@ static bool write_events(const comparison *c)
 static bool write_training(const comparison *c, dt_error *error)
 {
     bool good = true;
+    tally t = {0};
     const dt_known_series *known;
     dt_writer_printf(
         c->writer,
         "<p class=\"lead\">Over steps; noisy curves are moving averages. Point into a curve for all "
         "values at that step.</p>\n<div class=\"charts\">\n");
     for (size_t i = 0; (known = dt_training_known(i)); i++)
-        good = good && write_chart(c, known);
-    good = good && write_events(c);
+        good = good && write_chart(c, known, &t);
+    good = good && write_events(c, &t);
     dt_writer_printf(c->writer, "</div>\n");
+    if (!t.charts)
+        dt_writer_printf(c->writer, "<p class=\"absent\">No two runs have curves of the same.</p>\n");
+    if (t.left_out)
+        dt_writer_printf(c->writer, "<p class=\"note\">Left out, as only one run has %s: %zu series.</p>\n",
+                         t.left_out == 1 ? "it" : "them", t.left_out);
     return good || dt_fail(error, "no memory for the curves");
 }
 

@@ -23,16 +23,11 @@ const char *dt_figure_text(const dt_figure *figure, double value, char room[DT_N
 
 const char *dt_figure_interval(const dt_figure *figure, char room[DT_INTERVAL_ROOM])
 {
-    char low[DT_NUMBER_ROOM], high[DT_NUMBER_ROOM];
     if (isnan(figure->low))
         return "";
-    dt_figure_text(figure, figure->low, low);
-    dt_figure_text(figure, figure->high, high);
-    char *unit = strstr(low, "\u202F%"); /* said once */
-    if (unit && strstr(high, "\u202F%"))
-        *unit = 0;
-    snprintf(room, DT_INTERVAL_ROOM, "%s to %s", low, high);
-    return room;
+    bool shares = is_share(figure, figure->value) && is_share(figure, figure->low) && is_share(figure, figure->high);
+    return shares ? dt_html_percent_range(figure->low, figure->high, room)
+                  : dt_html_number_range(figure->low, figure->high, room);
 }
 
 bool dt_figure_lower_better(const dt_figure *figure)
@@ -91,7 +86,8 @@ static void write_bar(dt_writer *w, const dt_figure *f)
 static void write_row(dt_writer *w, const dt_figure *f)
 {
     char room[DT_NUMBER_ROOM], interval[DT_INTERVAL_ROOM];
-    dt_writer_printf(w, "<tr><th scope=\"row\" dir=\"auto\">");
+    dt_writer_printf(w, "<tr><th scope=\"row\"%s dir=\"auto\">",
+                     dt_html_long_word(f->name) || dt_html_long_word(f->note) ? " class=\"long\"" : "");
     dt_html_text_cut(w, f->name, NAME_MOST);
     write_note(w, f, "small", "");
     dt_writer_printf(w, "</th>");

@@ -12,7 +12,7 @@ void dt_figures_write(dt_writer *writer, const dt_figure *figures, size_t count)
 const char *dt_figure_text(const dt_figure *figure, double value, char room[DT_NUMBER_ROOM]);
 
 /* The interval, "85.3 to 86.7 %", in `room`; "" without one. */
-enum { DT_INTERVAL_ROOM = 2 * DT_NUMBER_ROOM + 8 };
+enum { DT_INTERVAL_ROOM = DT_RANGE_ROOM };
 const char *dt_figure_interval(const dt_figure *figure, char room[DT_INTERVAL_ROOM]);
 
 /* Whether less is better: ranks, losses and calibration errors, by name and key. */

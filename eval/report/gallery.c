@@ -74,6 +74,17 @@ static void write_gallery(dt_pictures *pictures, dt_writer *w, const dt_gallery 
     dt_writer_printf(w, shown ? "</ol></article>\n" : "<p class=\"absent\">no pictures</p></article>\n");
 }
 
+const char dt_galleries_marks_text[] = " A right one has a frame and a ✓.";
+
+const char *dt_galleries_marks(const dt_gallery *galleries, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < galleries[i].hit_count; j++)
+            if (galleries[i].hits[j].judged)
+                return dt_galleries_marks_text;
+    return "";
+}
+
 void dt_galleries_write(dt_writer *writer, const dt_gallery *galleries, size_t count, dt_pictures *pictures)
 {
     size_t shown = count < DT_GALLERIES_SHOWN ? count : DT_GALLERIES_SHOWN;

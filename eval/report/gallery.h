@@ -12,6 +12,11 @@ enum {
     DT_HITS_SHOWN = 48,       /* pictures of a query */
 };
 
+extern const char dt_galleries_marks_text[];
+
+/* The sentence on the marks of right ones, to put behind a lead, where there are such; else "". */
+const char *dt_galleries_marks(const dt_gallery *galleries, size_t count);
+
 /* Writes one <article> a query, with its own picture where the query is one. */
 void dt_galleries_write(dt_writer *writer, const dt_gallery *galleries, size_t count, dt_pictures *pictures);
 

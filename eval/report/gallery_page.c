@@ -40,13 +40,23 @@ static bool write_answer(dt_writer *w, dt_pictures *pictures, const char *store,
     return true;
 }
 
-static void write_head(dt_writer *w, const char *title, const dt_dataset *data)
+/* Whether something could be right or wrong. */
+static bool is_judged(const dt_query_found *found, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < found[i].count; j++)
+            if (found[i].hits[j].correct >= 0)
+                return true;
+    return false;
+}
+
+static void write_head(dt_writer *w, const char *title, const dt_dataset *data, bool judged)
 {
     dt_page_begin(w, title, "Duet retrieval");
     dt_writer_printf(w, "<p class=\"summary\">The best of %zu images in ", dt_dataset_count(data));
     dt_html_text(w, dt_dataset_path(data));
-    dt_writer_printf(w, ", best first, each with its score. A right one has a frame and a ✓.</p></header>\n"
-                        "<section aria-label=\"Pictures found\">\n");
+    dt_writer_printf(w, ", best first, each with its score.%s</p></header>\n"
+                        "<section aria-label=\"Pictures found\">\n", judged ? dt_galleries_marks_text : "");
 }
 
 bool dt_gallery_page_write(const char *path, const char *title, const dt_dataset *data,
@@ -58,7 +68,7 @@ bool dt_gallery_page_write(const char *path, const char *title, const dt_dataset
     bool good = pictures || (w && dt_fail(error, "no memory for the pictures of %s", path));
     if (good) {
         dt_pictures_lend(pictures, data);
-        write_head(w, title, data);
+        write_head(w, title, data, is_judged(found, shown));
     }
     for (size_t i = 0; good && i < shown; i++)
         good = write_answer(w, pictures, dt_dataset_path(data), &found[i], error);

@@ -132,7 +132,55 @@ const char *dt_html_percent(double share, char room[DT_NUMBER_ROOM])
     double percent = 100 * share;
     if (!isfinite(percent) || fabs(percent) >= 1e6)
         return dt_html_number(share, room);
-    bool whole = fabs(percent) < 1e-9 || fabs(percent - 100) < 1e-9;
+    if (fabs(percent) < 0.01)
+        percent = 0;
+    bool whole = percent == 0 || fabs(percent - 100) < 1e-9;
     snprintf(room, DT_NUMBER_ROOM, "%.*f\u202F%%", whole ? 0 : fabs(percent) < 1 ? 2 : 1, percent);
     return room;
+}
+
+/* ---- from one to another ---- */
+
+/* Shares below 1 % have two digits, and 0 as many as the other end. */
+static int percent_digits(double share)
+{
+    return fabs(share) >= 0.0001 && fabs(share) < 0.01 ? 2 : 1;
+}
+
+const char *dt_html_percent_range(double low, double high, char room[DT_RANGE_ROOM])
+{
+    if (!(fabs(low) < 1e4 && fabs(high) < 1e4))
+        return dt_html_number_range(low, high, room);
+    int digits = percent_digits(low) > percent_digits(high) ? percent_digits(low) : percent_digits(high);
+    snprintf(room, DT_RANGE_ROOM, "%.*f to %.*f\u202F%%", digits, 100 * low, digits, 100 * high);
+    return room;
+}
+
+static int digits_of(const char *number)
+{
+    const char *point = strchr(number, '.');
+    return point ? (int)strlen(point + 1) : 0;
+}
+
+const char *dt_html_number_range(double low, double high, char room[DT_RANGE_ROOM])
+{
+    char one[DT_NUMBER_ROOM], two[DT_NUMBER_ROOM];
+    dt_html_number(low, one);
+    dt_html_number(high, two);
+    bool plain = fabs(low) < 1000 && fabs(high) < 1000 && !strchr(one, 'e') && !strchr(two, 'e');
+    int digits = digits_of(one) > digits_of(two) ? digits_of(one) : digits_of(two);
+    if (plain)
+        snprintf(room, DT_RANGE_ROOM, "%.*f to %.*f", digits, low, digits, high);
+    else
+        snprintf(room, DT_RANGE_ROOM, "%s to %s", one, two);
+    return room;
+}
+
+bool dt_html_long_word(const char *text)
+{
+    enum { LONG = 18 };
+    for (size_t length; *text; text += length + (text[length] != 0))
+        if ((length = strcspn(text, " \t\n-")) > LONG)
+            return true;
+    return false;
 }

@@ -12,9 +12,8 @@
 
 enum {
     DT_PICTURE_BYTES_MOST = 24 << 20, /* of all pictures in a page; one that would go beyond is left out */
-    DT_PICTURE_WHOLE_MOST =
-        64 << 10,          /* bytes of a picture that goes into the page as it is; of a larger one ... */
-    DT_PICTURE_SIDE = 320, /* ... a copy of so many pixels */
+    DT_PICTURE_WHOLE_MOST = 64 << 10, /* bytes of a picture that goes into the page as it is; of a larger one ... */
+    DT_PICTURE_SIDE = 320,            /* ... a copy of so many pixels */
 };
 
 typedef struct dt_pictures dt_pictures;

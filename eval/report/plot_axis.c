@@ -42,8 +42,12 @@ dt_plot_axis dt_plot_axis_log(double least, double most, double room)
     return s;
 }
 
-dt_plot_axis dt_plot_axis_fit(double least, double most, bool from_zero)
+dt_plot_axis dt_plot_axis_fit(double least, double most, bool from_zero, dt_unit unit)
 {
+    if (unit == DT_UNIT_SHARE && most - least < 0.001) {
+        most = fmin(fmax(most, 1), (least + most) / 2 + 0.005);
+        least = fmax(fmin(least, 0), most - 0.01);
+    }
     if (from_zero || (least > 0 && least < 0.4 * most))
         least = fmin(least, 0);
     double range = most - least > 0 ? most - least : fmax(fabs(most), 1e-6);
@@ -55,12 +59,13 @@ double dt_plot_axis_place(const dt_plot_axis *scale, double value)
     return ((scale->log ? log10(value) : value) - scale->from) / (scale->to - scale->from);
 }
 
-const char *dt_plot_axis_text(const dt_plot_axis *scale, double tick, dt_unit unit, char room[DT_NUMBER_ROOM])
+/* A tick's label, with as many digits as tell it from the next. */
+static const char *tick_text(const dt_plot_axis *scale, double tick, dt_unit unit, char room[DT_NUMBER_ROOM])
 {
     double factor = unit == DT_UNIT_SHARE ? 100 : 1;
     double value = tick * factor, step = scale->step * factor;
     int digits = step > 0 ? (int)fmax(0, -floor(log10(step) + 1e-9)) : 0;
-    if (fabs(value) < 1e-9 * step)
+    if (fabs(value) < 1e-9 * step || (unit == DT_UNIT_SHARE && fabs(value) < 0.01))
         snprintf(room, DT_NUMBER_ROOM, "0");
     else if (step > 0 && digits <= 4 && fabs(value) < 1000)
         snprintf(room, DT_NUMBER_ROOM, "%.*f", digits, value);
@@ -84,14 +89,14 @@ void dt_plot_axis_write_labels(dt_writer *writer, const dt_plot_axis *x, dt_unit
     char room[DT_NUMBER_ROOM];
     for (int i = 0; i < y->tick_count; i++)
         dt_writer_printf(writer, "<span class=\"y\" style=\"bottom:%.2f%%\">%s</span>",
-                         100 * dt_plot_axis_place(y, y->ticks[i]), dt_plot_axis_text(y, y->ticks[i], y_unit, room));
+                         100 * dt_plot_axis_place(y, y->ticks[i]), tick_text(y, y->ticks[i], y_unit, room));
     for (int i = 0; i < x->tick_count; i++) {
         double place = dt_plot_axis_place(x, x->ticks[i]);
         dt_writer_printf(writer, "<span class=\"x%s\" style=\"left:%.2f%%\">%s</span>",
                          place > 0.95   ? " last"
                          : place < 0.05 ? " first"
                                         : "",
-                         100 * place, dt_plot_axis_text(x, x->ticks[i], x_unit, room));
+                         100 * place, tick_text(x, x->ticks[i], x_unit, room));
     }
 }
 

@@ -30,19 +30,17 @@ dt_plot_axis dt_plot_axis_linear(double from, double to, double parts, double le
 dt_plot_axis dt_plot_axis_log(double least, double most, double room);
 
 /* The axis that fits values from `least` to `most` (finite, least <= most): with a little room at both ends,
- * and from 0 where `from_zero`, or where that is near. */
-dt_plot_axis dt_plot_axis_fit(double least, double most, bool from_zero);
+ * and from 0 where `from_zero`, or where that is near. An axis of shares is at least 0.1 % long. */
+dt_plot_axis dt_plot_axis_fit(double least, double most, bool from_zero, dt_unit unit);
 
 /* 0 at the axis' start, 1 at its end. */
 double dt_plot_axis_place(const dt_plot_axis *scale, double value);
 
-/* A tick's label, with as many digits as tell it from the next. The result lies in `room`. */
-const char *dt_plot_axis_text(const dt_plot_axis *scale, double tick, dt_unit unit, char room[DT_NUMBER_ROOM]);
-
 /* A value in the unit, for people. */
 const char *dt_unit_text(double value, dt_unit unit, char room[DT_NUMBER_ROOM]);
 
-/* The labels of a plot's two axes as HTML, placed in percent of the plot; the plot's CSS does the rest. */
+/* The labels of a plot's two axes as HTML, with as many digits as tell a tick from the next, placed in percent of the plot;
+ * the plot's CSS does the rest. */
 void dt_plot_axis_write_labels(dt_writer *writer, const dt_plot_axis *x, dt_unit x_unit, const dt_plot_axis *y,
                            dt_unit y_unit);
 

@@ -45,6 +45,16 @@ static void write_share(dt_writer *w, int64_t count, int64_t of)
 
 /* ---- the heat map ---- */
 
+/* A row's or column's head, which the style cuts where it is long. */
+static void write_head(dt_writer *w, const dt_confusion *c, size_t class, const char *scope)
+{
+    dt_writer_printf(w, "<th scope=\"%s\"><span dir=\"auto\" title=\"", scope);
+    write_name(w, c, class);
+    dt_writer_printf(w, "\">");
+    write_name(w, c, class);
+    dt_writer_printf(w, "</span></th>");
+}
+
 static void write_cell(dt_writer *w, const dt_confusion *c, size_t row, size_t column, int64_t sum)
 {
     char room[DT_NUMBER_ROOM];
@@ -69,17 +79,13 @@ static void write_cell(dt_writer *w, const dt_confusion *c, size_t row, size_t c
 static void write_table(dt_writer *w, const dt_confusion *c)
 {
     dt_writer_printf(w, "<table><thead><tr><td><span>true ↓</span> <span>predicted →</span></td>");
-    for (size_t i = 0; i < c->class_count; i++) {
-        dt_writer_printf(w, "<th scope=\"col\"><span dir=\"auto\">");
-        write_name(w, c, i);
-        dt_writer_printf(w, "</span></th>");
-    }
+    for (size_t i = 0; i < c->class_count; i++)
+        write_head(w, c, i, "col");
     dt_writer_printf(w, "</tr></thead><tbody>\n");
     for (size_t i = 0; i < c->class_count; i++) {
         int64_t sum = row_sum(c, i);
-        dt_writer_printf(w, "<tr><th scope=\"row\"><span dir=\"auto\">");
-        write_name(w, c, i);
-        dt_writer_printf(w, "</span></th>");
+        dt_writer_printf(w, "<tr>");
+        write_head(w, c, i, "row");
         for (size_t j = 0; j < c->class_count; j++)
             write_cell(w, c, i, j, sum);
         dt_writer_printf(w, "</tr>\n");

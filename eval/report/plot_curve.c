@@ -82,7 +82,8 @@ static bool set_frame(frame *f)
     if (x.least > x.most || y.least > y.most)
         return false;
     bool log = f->look->wide_y && y.least > 0 && y.most / y.least > 100;
-    f->y = log ? dt_plot_axis_log(y.least, y.most, 0.04) : dt_plot_axis_fit(y.least, y.most, f->look->from_zero);
+    f->y = log ? dt_plot_axis_log(y.least, y.most, 0.04)
+               : dt_plot_axis_fit(y.least, y.most, f->look->from_zero, f->look->unit);
     if (f->look->x_from_zero) {
         f->x = dt_plot_axis_linear(0, fmax(x.most, 1), 5, 1);
         return true;

@@ -7,13 +7,11 @@
 
 /* How a curve is to look; a zeroed one is good. */
 typedef struct dt_curve_look {
-    dt_unit unit;   /* of y */
-    bool from_zero; /* y starts at 0 */
-    bool wide_y; /* a logarithmic y where all values are positive and the greatest is over 100 times the least
-                  */
+    dt_unit unit;      /* of y */
+    bool from_zero;    /* y starts at 0 */
+    bool wide_y;       /* a logarithmic y where all values are positive and the greatest is over 100 times the least */
     bool x_from_zero;  /* x starts at 0 */
-    const char *group; /* plots of one group show their values at the same x under the pointer; NULL: this one
-                          alone */
+    const char *group; /* plots of one group show their values at the same x under the pointer; NULL: this one alone */
 } dt_curve_look;
 
 /* The look of a curve of the findings: y are shares where all lie in 0 .. 1 and its title names no loss. */

@@ -2,13 +2,15 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "data/json.h"
+#include "data/utf8.h"
 #include "eval/report/html.h"
+#include "eval/report/plot_label.h"
 
-enum { WIDTH = 1000, TEXT_BYTES_MOST = 160, TITLE_MOST = 120, NAMED_MOST = 24, NAME_MOST = 24 };
+enum { WIDTH = 1000, TEXT_BYTES_MOST = 160, TITLE_MOST = 120, NAME_MOST = 24 };
 
 /* The part of the plane that is shown, in its own shape: distances are the same along both axes. */
 typedef struct frame {
@@ -93,19 +95,52 @@ static void write_marks(dt_writer *w, const frame *f)
         }
 }
 
-/* Few texts, such as the prompts of classes, have their names beside them. */
+/* The text, cut to NAME_MOST characters. */
+static char *name_of(const char *text)
+{
+    size_t end = 0, seen = 0;
+    for (; text[end]; end++) {
+        seen += ((unsigned char)text[end] & 0xC0) != 0x80;
+        if (seen > NAME_MOST)
+            break;
+    }
+    char *name = malloc(end + sizeof "…");
+    if (name)
+        sprintf(name, "%.*s%s", (int)end, text, text[end] ? "…" : "");
+    return name;
+}
+
+static void write_name(dt_writer *w, const dt_label *label)
+{
+    static const char *const sides[] = {"", " left", " above", " below"};
+    dt_writer_printf(w, "<span class=\"prompt%s\" dir=\"auto\" style=\"left:%.2f%%;top:%.2f%%\">", sides[label->side],
+                     100 * label->x, 100 * label->y);
+    dt_html_text(w, label->text);
+    dt_writer_printf(w, "</span>");
+}
+
+/* Few texts, such as the prompts of classes, have their names beside them, where there is room: the pointer tells
+ * the others. */
 static void write_names(dt_writer *w, const frame *f)
 {
-    if (count_of(f->map, true) > NAMED_MOST)
+    dt_label labels[DT_LABELS_MOST];
+    char *names[DT_LABELS_MOST];
+    size_t count = 0;
+    if (count_of(f->map, true) > DT_LABELS_MOST)
         return;
     for (size_t i = 0; i < f->map->point_count; i++) {
         const dt_map_point *p = &f->map->points[i];
-        if (!p->is_text || !*p->text)
+        if (!p->is_text)
             continue;
-        dt_writer_printf(w, "<span class=\"prompt%s\" dir=\"auto\" style=\"left:%.2f%%;top:%.2f%%\">",
-                         x_of(f, p) > 0.8 * WIDTH ? " left" : "", 100 * x_of(f, p) / WIDTH, 100 * y_of(f, p) / f->height);
-        dt_html_text_cut(w, p->text, NAME_MOST);
-        dt_writer_printf(w, "</span>");
+        names[count] = name_of(p->text);
+        labels[count] = (dt_label){x_of(f, p) / WIDTH, y_of(f, p) / f->height, names[count] ? names[count] : "", 0};
+        count++;
+    }
+    dt_labels_place(labels, count, (double)f->height / WIDTH);
+    for (size_t i = 0; i < count; i++) {
+        if (labels[i].side != DT_LABEL_NONE)
+            write_name(w, &labels[i]);
+        free(names[i]);
     }
 }
 
@@ -113,13 +148,8 @@ static void write_names(dt_writer *w, const frame *f)
 
 static json_t *text_json(const char *text)
 {
-    size_t size = strlen(text);
-    if (size <= TEXT_BYTES_MOST)
-        return json_string(text);
-    size = TEXT_BYTES_MOST;
-    while (size && ((unsigned char)text[size] & 0xC0) == 0x80) /* not within a character */
-        size--;
-    return json_sprintf("%.*s…", (int)size, text);
+    size_t size = dt_utf8_cut(text, TEXT_BYTES_MOST);
+    return text[size] ? json_sprintf("%.*s…", (int)size, text) : json_string(text);
 }
 
 /* [across, down, kind, label, text] of each point; across and down are shares of the plot. */
@@ -238,7 +268,8 @@ void dt_map_write(dt_writer *writer, const dt_embedding_map *map, dt_pictures *p
         writer,
         "<div class=\"plot scatter%s%s\" style=\"--shape:%d/%d\" role=\"img\" aria-label=\"map of %zu "
         "images and %zu texts\"",
-        map->point_count > 1000 ? " dense" : "", count_of(map, true) > NAMED_MOST ? " many" : "", WIDTH, f.height, count_of(map, false), count_of(map, true));
+        map->point_count > 1000 ? " dense" : "", count_of(map, true) > DT_LABELS_MOST ? " many" : "", WIDTH, f.height,
+        count_of(map, false), count_of(map, true));
     write_json(writer, "data-points", points_json(&f));
     write_classes(writer, map);
     write_thumbnails(writer, map, pictures);

@@ -47,12 +47,12 @@ static void write_bars(dt_writer *w, const dt_reliability *r)
 /* What the script shows for a bin: [low, high, text]. The texts have no quotes of their own. */
 static void write_data(dt_writer *w, const dt_reliability *r)
 {
-    char high[DT_NUMBER_ROOM], right[DT_NUMBER_ROOM], sure[DT_NUMBER_ROOM], count[DT_NUMBER_ROOM];
+    char range[DT_RANGE_ROOM], right[DT_NUMBER_ROOM], sure[DT_NUMBER_ROOM], count[DT_NUMBER_ROOM];
     dt_writer_printf(w, " data-bins='[");
     for (size_t i = 0; i < r->bin_count; i++) {
         const dt_bin *b = &r->bins[i];
-        dt_writer_printf(w, "%s[%.6g,%.6g,\"%.3g to %s: ", i ? "," : "", b->low, b->high, 100 * b->low,
-                         dt_html_percent(b->high, high));
+        dt_writer_printf(w, "%s[%.6g,%.6g,\"%s: ", i ? "," : "", b->low, b->high,
+                         dt_html_percent_range(b->low, b->high, range));
         if (b->count)
             dt_writer_printf(w, "%s right, %s sure, n = %s\"]", dt_html_percent(b->accuracy, right),
                              dt_html_percent(b->confidence, sure), dt_html_count(b->count, count));

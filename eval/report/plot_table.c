@@ -5,7 +5,11 @@
 #include "eval/report/html.h"
 #include "eval/report/plot_axis.h"
 
-enum { CELL_MOST = 120, FOLD = 16 /* rows that stand open */ };
+enum {
+    CELL_MOST = 120,
+    WIDE = 14, /* letters, about, that a narrow page has room for */
+    FOLD = 16, /* rows that stand open */
+};
 
 typedef struct column {
     bool numbers; /* and blanks only */
@@ -40,6 +44,11 @@ static void write_cell(dt_writer *w, const json_t *cell, column c, bool first)
 {
     char room[DT_NUMBER_ROOM];
     dt_writer_printf(w, first ? "<th scope=\"row\" dir=\"auto\"" : "<td");
+    if (first && json_is_string(cell) && json_string_length(cell) > WIDE) { /* a narrow page cuts it */
+        dt_writer_printf(w, " title=\"");
+        dt_html_text_cut(w, json_string_value(cell), CELL_MOST);
+        dt_writer_printf(w, "\"");
+    }
     if (json_is_number(cell)) {
         double value = json_number_value(cell);
         dt_writer_printf(w, " data-v=\"%.9g\">%s", value, dt_unit_text(value, c.unit, room));

@@ -41,12 +41,7 @@ typedef struct page {
 
 static void write_figures(const page *p)
 {
-    if (p->findings->figure_count)
-        dt_figures_write(p->writer, p->findings->figures, p->findings->figure_count);
-    else
-        dt_writer_printf(p->writer, "<p class=\"absent\">%s</p>\n",
-                         p->run->has_findings ? "evaluation.json has no figures."
-                                              : "No evaluation.json in this run: no figures.");
+    dt_figures_write(p->writer, p->findings->figures, p->findings->figure_count);
 }
 
 static void write_curves(const page *p)
@@ -100,36 +95,21 @@ static void write_maps(const page *p)
 
 static void write_galleries(const page *p)
 {
-    if (p->findings->gallery_count) {
-        dt_writer_printf(
-            p->writer,
-            "<p class=\"lead\">For each query the pictures nearest to it, best first, each with its "
-            "score. A right one has a frame and a ✓.</p>\n");
-        dt_galleries_write(p->writer, p->findings->galleries, p->findings->gallery_count, p->pictures);
-    } else {
-        dt_writer_printf(p->writer, "<p class=\"absent\">%s</p>\n",
-                         p->run->has_findings ? "evaluation.json has no galleries."
-                                              : "No evaluation.json in this run: no pictures.");
-    }
+    const dt_findings *f = p->findings;
+    dt_writer_printf(p->writer,
+                     "<p class=\"lead\">For each query the pictures nearest to it, best first, each with its "
+                     "score.%s</p>\n",
+                     dt_galleries_marks(f->galleries, f->gallery_count));
+    dt_galleries_write(p->writer, f->galleries, f->gallery_count, p->pictures);
 }
 
 static void write_training(const page *p)
 {
-    if (p->run->log.series_count)
-        dt_training_write(p->writer, &p->run->log);
-    else
-        dt_writer_printf(p->writer, "<p class=\"absent\">%s</p>\n",
-                         p->run->has_log ? "log.jsonl has no numbers."
-                                         : "No log.jsonl in this run: no curves.");
+    dt_training_write(p->writer, &p->run->log);
 }
 
 static void write_settings(const page *p)
 {
-    if (!p->run->config) {
-        dt_writer_printf(
-            p->writer, "<p class=\"absent\">No config.json in this run: no command, no configuration.</p>\n");
-        return;
-    }
     dt_reproduce_write(p->writer, p->run->config, p->run->path);
     dt_writer_printf(p->writer, "<details><summary>Configuration</summary>\n");
     dt_config_write(p->writer, p->run->config);
@@ -163,6 +143,25 @@ static void write_summary(dt_writer *w, const dt_run_log *log)
     dt_writer_printf(w, "</p>\n");
 }
 
+/* What the run lacks has no section. */
+static void write_absent(dt_writer *w, const dt_run *run)
+{
+    const dt_findings *f = &run->findings;
+    bool found = f->figure_count || f->curve_count || f->confusion_count || f->table_count || f->reliability_count ||
+                 f->map_count || f->gallery_count;
+    if (!run->has_findings)
+        dt_writer_printf(w, "<p class=\"absent\">No evaluation.json in this run: no figures, no pictures.</p>\n");
+    else if (!found)
+        dt_writer_printf(w, "<p class=\"absent\">evaluation.json has no figures.</p>\n");
+    if (!run->has_log)
+        dt_writer_printf(w, "<p class=\"absent\">No log.jsonl in this run: no curves.</p>\n");
+    else if (!run->log.series_count)
+        dt_writer_printf(w, "<p class=\"absent\">log.jsonl has no numbers.</p>\n");
+    if (!run->config)
+        dt_writer_printf(
+            w, "<p class=\"absent\">No config.json in this run: no command, no configuration.</p>\n");
+}
+
 static void write_top(dt_writer *w, const dt_run *run)
 {
     dt_page_begin(w, dt_run_title(run), "Duet run");
@@ -172,6 +171,7 @@ static void write_top(dt_writer *w, const dt_run *run)
         dt_writer_printf(w, "</p>\n");
     }
     write_summary(w, &run->log);
+    write_absent(w, run);
 }
 
 static bool write_page(const dt_run *run, dt_pictures *pictures, dt_error *error)
@@ -182,15 +182,15 @@ static bool write_page(const dt_run *run, dt_pictures *pictures, dt_error *error
         bool there;
         void (*write)(const page *);
     } sections[] = {
-        {"figures", "Figures", "Figures", true, write_figures},
+        {"figures", "Figures", "Figures", f->figure_count, write_figures},
         {"curves", "Curves", "Curves", f->curve_count, write_curves},
         {"confusion", "Confusion", "What is taken for what", f->confusion_count, write_confusions},
         {"tables", "Tables", "Tables", f->table_count, write_tables},
         {"calibration", "Calibration", "Calibration", f->reliability_count, write_reliability},
         {"map", "Map", "Map of the embeddings", f->map_count, write_maps},
-        {"pictures", "Pictures", "Pictures found", true, write_galleries},
-        {"training", "Training", "Training", true, write_training},
-        {"again", "How to reproduce", "How to reproduce", true, write_settings},
+        {"pictures", "Pictures", "Pictures found", f->gallery_count, write_galleries},
+        {"training", "Training", "Training", run->log.series_count || run->log.refused, write_training},
+        {"again", "How to reproduce", "How to reproduce", run->config, write_settings},
     };
     enum { SECTIONS = sizeof sections / sizeof sections[0] };
     char *path = dt_join(run->path, "report.html");

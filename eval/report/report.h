@@ -1,13 +1,14 @@
 /* The report of a run: one HTML file that needs nothing else.
  *
- * It is made from what is in the run's folder, each part left out, and said to be, where its file is absent:
+ * It is made from what is in the run's folder, a part that it does not have is no section, and a file that
+ * is absent is said to be under the title:
  *
  *   config.json      any JSON object, shown with "a.b[0]" for what is nested. "name" (text) is the report's
  *                    title instead of the folder's name, "description" (text) stands under it, "command"
  *                    (text, or a list of words) is how to repeat the run instead of pretraining by this
  *                    file, "versions" (an object) is what it ran on
- *   log.jsonl        see eval/run_log.h: a curve for every series of numbers; those of eval/training.c are
- *                    known by name and come first
+ *   log.jsonl        see eval/report/run_log.h: a curve for every series of numbers; those of
+ *                    eval/report/training.c are known by name and come first
  *   evaluation.json  see eval/findings.h: the headline figures, curves, confusions, tables, calibration, the
  *                    map of the embeddings, and the pictures that queries found
  *

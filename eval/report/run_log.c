@@ -44,6 +44,10 @@ static void add(dt_series *s, double step, double value)
 {
     bool finite = fabs(value) <= value_most;
     if (finite) {
+        if (!s->finite || value > s->greatest) {
+            s->greatest = value;
+            s->greatest_step = step;
+        }
         s->first = s->finite ? s->first : value;
         s->last = value;
         s->sum += value;
@@ -138,19 +142,28 @@ bool dt_run_log_read(dt_run_log *log, const char *path, dt_error *error)
     if (!dt_map_open(&map, path, error))
         return false;
     bool good = true;
+    uint64_t lines = 0, objects = 0;
     const uint8_t *line = map.data, *end = map.data + map.size;
     for (const uint8_t *next; good && line < end; line = next + 1) {
         next = memchr(line, '\n', (size_t)(end - line));
         bool torn = !next; /* unless it is whole: the run was killed while it wrote, or is writing now */
         next = next ? next : end;
         json_t *object = json_loadb((const char *)line, (size_t)(next - line), 0, NULL);
+        bool blank = is_blank(line, (size_t)(next - line));
+        lines += !blank && !(torn && *line == '{');
+        objects += json_is_object(object);
         if (json_is_object(object))
             good = add_line(log, object, error);
-        else if (!torn && !is_blank(line, (size_t)(next - line)))
+        else if (!torn && !blank)
             log->refused++;
         json_decref(object);
     }
     dt_map_close(&map);
+    if (good && lines && !objects)
+        return dt_fail(error,
+                       "%s: none of its lines is a JSON object; expected the log of a run, such as {\"step\": 1, "
+                       "\"loss\": 2.3}",
+                       path);
     return good;
 }
 

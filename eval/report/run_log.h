@@ -27,10 +27,10 @@ typedef struct dt_series {
     dt_point points[DT_SERIES_POINTS];
     size_t point_count;
     uint64_t span;          /* values a point stands for; the last one may stand for fewer. A power of two */
-    uint64_t count, finite; /* values in all; those that are finite: neither null, as the log writes NaN, nor
-                               beyond 1e100 */
+    uint64_t count, finite; /* values in all; the finite ones: neither null, as the log writes NaN, nor beyond 1e100 */
     double first, last;     /* the first and the last finite value, NaN without one */
     double sum;             /* of the finite values */
+    double greatest, greatest_step; /* of the finite values, and the first step that has it */
 } dt_series;
 
 typedef struct dt_run_log {
@@ -44,9 +44,11 @@ typedef struct dt_run_log {
 
 /* Reads a file of one JSON object a line: numbers and nulls are values of their key's series at the line's
  * "step" (without one: the step before it plus one); an object with "event" belongs to that event's series.
- * Strings, booleans, lists and objects are passed over, and so is a torn last line. A series' points hold the
+ * Strings, booleans, lists and objects are passed over, and so is a torn last line (one that begins as an
+ * object). A series' points hold the
  * mean, least and most of 1, 2, 4 ... values in a row, whatever keeps them within DT_SERIES_POINTS. False:
- * the file cannot be read. The caller frees with dt_run_log_free, also after a failure. */
+ * the file cannot be read, or has lines of which none is a JSON object.
+ * The caller frees with dt_run_log_free, also after a failure. */
 bool dt_run_log_read(dt_run_log *log, const char *path, dt_error *error);
 void dt_run_log_free(dt_run_log *log); /* zeroes it */
 

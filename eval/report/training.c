@@ -1,13 +1,12 @@
-#define _GNU_SOURCE /* asprintf */
 #include "eval/report/training.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "eval/report/chart.h"
 #include "eval/report/html.h"
+#include "eval/report/measures.h"
 
 static const dt_known_series known_series[] = {
     {"", "loss", "Loss", DT_UNIT_NUMBER, false, false},
@@ -40,35 +39,43 @@ dt_unit dt_training_unit(const dt_known_series *known, const dt_series *series)
     return shares ? DT_UNIT_SHARE : DT_UNIT_NUMBER;
 }
 
-bool dt_training_is_known(const dt_series *s)
+static const dt_known_series *find_known(const dt_series *s)
 {
     for (int i = 0; i < KNOWN; i++)
         if (!strcmp(known_series[i].key, s->key) && !strcmp(known_series[i].event, s->event))
-            return true;
-    return false;
+            return &known_series[i];
+    return NULL;
+}
+
+bool dt_training_is_known(const dt_series *s)
+{
+    return find_known(s);
 }
 
 /* One value is no curve. */
 static bool is_single(const dt_series *s)
 {
-    return *s->event && s->finite == 1;
+    return s->finite == 1;
+}
+
+/* A known series without a title is called by its key. */
+static void write_chart(dt_writer *w, const dt_run_log *log, const dt_series *s, const dt_known_series *known)
+{
+    char *title = known->title ? NULL : dt_measure_title(s->event, s->key);
+    if (!known->title && !title)
+        return;
+    dt_chart_write(w, &(dt_chart){s, known->title ? known->title : title, dt_training_unit(known, s),
+                                  known->from_zero, known->wide_range, log->last_step});
+    free(title);
 }
 
 static void write_known_charts(dt_writer *w, const dt_run_log *log)
 {
     for (int i = 0; i < KNOWN; i++) {
-        const dt_known_series *k = &known_series[i];
-        const dt_series *s = dt_run_log_find(log, k->event, k->key);
+        const dt_series *s = dt_run_log_find(log, known_series[i].event, known_series[i].key);
         if (s && !is_single(s))
-            dt_chart_write(w, &(dt_chart){s, k->title, dt_training_unit(k, s), k->from_zero, k->wide_range,
-                                          log->last_step});
+            write_chart(w, log, s, &known_series[i]);
     }
-}
-
-char *dt_training_title(const dt_series *s)
-{
-    char *title = NULL;
-    return asprintf(&title, "%s%s%s", s->event, *s->event ? ": " : "", s->key) < 0 ? NULL : title;
 }
 
 /* The series that are not known by name, of steps or of events, in the order of the log. */
@@ -77,23 +84,21 @@ static void write_other_charts(dt_writer *w, const dt_run_log *log, bool events)
     for (size_t i = 0; i < log->series_count; i++) {
         const dt_series *s = log->series[i];
         bool is_event = *s->event;
-        if (is_event != events || dt_training_is_known(s) || is_single(s))
-            continue;
-        char *title = dt_training_title(s);
-        if (title)
-            dt_chart_write(w, &(dt_chart){s, title, DT_UNIT_NUMBER, false, false, log->last_step});
-        free(title);
+        if (is_event == events && !find_known(s) && !is_single(s))
+            write_chart(w, log, s, &(dt_known_series){.unit = dt_measure_unit(s->key)});
     }
 }
 
 static void write_single(dt_writer *w, const dt_series *s)
 {
     char room[DT_NUMBER_ROOM], step[DT_NUMBER_ROOM];
-    char *title = dt_training_title(s);
+    const dt_known_series *known = find_known(s), other = {.unit = dt_measure_unit(s->key)};
+    char *title = known ? strdup(known->title) : dt_measure_title(s->event, s->key);
     dt_writer_printf(w, "<tr><th scope=\"row\">");
     dt_html_text_cut(w, title ? title : "", 80);
-    dt_writer_printf(w, "</th><td>%s</td><td>%s</td></tr>\n", dt_html_number(s->last, room),
-                     dt_html_count((int64_t)s->points[0].first, step));
+    dt_writer_printf(w, "</th><td>%s</td><td>%s</td></tr>\n",
+                     dt_unit_text(s->last, dt_training_unit(known ? known : &other, s), room),
+                     dt_html_count((int64_t)s->greatest_step, step));
     free(title);
 }
 
@@ -136,16 +141,40 @@ static void write_log_remarks(dt_writer *w, const dt_run_log *log)
                          DT_SERIES_MOST);
 }
 
+/* Fine-tuning keeps the weights of the first validation with the greatest accuracy. */
+static void write_kept(dt_writer *w, const dt_run_log *log)
+{
+    const dt_series *s = dt_run_log_find(log, "validation", "accuracy");
+    char step[DT_NUMBER_ROOM], accuracy[DT_NUMBER_ROOM], count[DT_NUMBER_ROOM];
+    if (!s || !s->finite)
+        return;
+    dt_writer_printf(w, "<p class=\"kept\">Kept: step %s, validation accuracy %s",
+                     dt_html_count((int64_t)s->greatest_step, step),
+                     dt_unit_text(s->greatest, s->greatest <= 1 ? DT_UNIT_SHARE : DT_UNIT_NUMBER, accuracy));
+    if (s->finite > 1)
+        dt_writer_printf(w, ", the best of %s", dt_html_count((int64_t)s->finite, count));
+    dt_writer_printf(w, "</p>\n");
+}
+
+static void write_charts(dt_writer *w, const dt_run_log *log)
+{
+    bool any = false;
+    for (size_t i = 0; i < log->series_count; i++)
+        any |= log->series[i]->finite > 1;
+    if (!any)
+        return;
+    dt_writer_printf(w, "<p class=\"lead\">Over steps. Each panel shows its last value; point into a curve "
+                        "for the others.</p>\n<div class=\"charts\">\n");
+    write_known_charts(w, log);
+    write_other_charts(w, log, false);
+    write_other_charts(w, log, true);
+    dt_writer_printf(w, "</div>\n");
+}
+
 void dt_training_write(dt_writer *writer, const dt_run_log *log)
 {
-    dt_writer_printf(writer,
-                     "<p class=\"lead\">Over steps. Each panel shows its last value; point into a curve "
-                     "for the others.</p>\n"
-                     "<div class=\"charts\">\n");
-    write_known_charts(writer, log);
-    write_other_charts(writer, log, false);
-    write_other_charts(writer, log, true);
-    dt_writer_printf(writer, "</div>\n");
+    write_kept(writer, log);
+    write_charts(writer, log);
     write_singles(writer, log);
     write_log_remarks(writer, log);
 }

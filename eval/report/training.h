@@ -18,13 +18,11 @@ const dt_known_series *dt_training_known(size_t i);
 
 bool dt_training_is_known(const dt_series *series);
 
-/* The title of any other series: "evaluation: top1". The caller frees. NULL: no memory. */
-char *dt_training_title(const dt_series *series);
-
 /* The unit of a known series as it was logged. */
 dt_unit dt_training_unit(const dt_known_series *known, const dt_series *series);
 
-/* Writes the charts of all series, those with one value as a table, and what was passed over in the log. */
+/* Writes which step was kept, where validations tell; the charts of all series, those with one value as a table;
+ * and what was passed over in the log. */
 void dt_training_write(dt_writer *writer, const dt_run_log *log);
 
 #endif

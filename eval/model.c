@@ -14,7 +14,7 @@ const char *dt_model_preset_name(size_t i)
 
 json_t *dt_model_preset(const char *name, dt_error *error)
 {
-    char known[512] = "";
+    char known[1024] = "";
     for (size_t i = 0; dt_presets[i].name; i++) {
         if (!strcmp(dt_presets[i].name, name))
             return dt_json_parse(dt_presets[i].text, strlen(dt_presets[i].text), name, error);

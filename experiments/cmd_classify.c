@@ -13,6 +13,7 @@
 #include "eval/named_lists.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
+#include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
@@ -60,7 +61,7 @@ int dt_cmd_classify(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", "a run's folder, or a .safetensors file",
+        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
          .required = true},
         {"classes", 'c', DT_STRING, &s.classes, "FILE|NAMES",
          .help = "name pictures by prompts of these classes: a .json file, a text file with one name a line, or "
@@ -417,7 +418,7 @@ static bool open_model(work *w, dt_error *error)
     if (s->classes && (!(w->classes = dt_classes_load(s->classes, error)) ||
                        !check_templates(w, &templates, &count, error)))
         return false;
-    if (!(w->model = dt_model_load(s->weights, error)) || !check_model(w, error))
+    if (!(w->model = dt_load_weights("duet classify", s->weights, error)) || !check_model(w, error))
         return false;
     if (w->classes && !dt_model_head_from_classes(&w->model, DT_TOWER_IMAGE, w->classes, templates, count, dt_cpu(), s->batch,
                                                   w->progress, error))

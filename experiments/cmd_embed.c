@@ -8,6 +8,7 @@
 #include "eval/dataset.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
+#include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/progress.h"
 
@@ -42,7 +43,7 @@ int dt_cmd_embed(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", "a run's folder, or a .safetensors file",
+        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
          .required = true},
         {"out", 'o', DT_STRING, &s.out, "FILE", "where to write: NAME.safetensors or NAME.npy",
          .required = true},
@@ -189,7 +190,7 @@ static bool run(work *w, const settings *s, dt_error *error)
         return false;
     if (s->data && !(w->data = dt_dataset_open(s->data, error)))
         return false;
-    if (!(w->model = dt_model_load(s->weights, error)))
+    if (!(w->model = dt_load_weights("duet embed", s->weights, error)))
         return false;
     return (!s->images || embed_images(w, s, error)) && (!s->captions || embed_captions(w, s, error)) &&
            (!s->texts || embed_texts(w, s, (const char *const *)w->texts.items, w->texts.count, error)) &&

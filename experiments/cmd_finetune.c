@@ -1,6 +1,7 @@
 /* `duet finetune`: a classifier from a pretrained tower, through interruptions. */
 #define _GNU_SOURCE /* asprintf */
 #include "experiments/commands.h"
+#include "experiments/load.h"
 
 #include "data/clock.h"
 #include "data/file.h"
@@ -48,7 +49,7 @@ static bool open_model(run *r, dt_error *error)
     const dt_finetune_config *c = &r->config;
     dt_tokenizer *tokenizer = NULL;
     if (c->weights)
-        return (r->model = dt_model_load(c->weights, error)) != NULL;
+        return (r->model = dt_load_weights("duet finetune", c->weights, error)) != NULL;
     if (c->tokenizer && !(tokenizer = dt_tokenizer_load(c->tokenizer, error)))
         return false;
     json_t *json = json_is_string(c->model) ? dt_model_preset(json_string_value(c->model), error) : json_deep_copy(c->model);
@@ -407,7 +408,7 @@ int dt_cmd_finetune(int argc, char **argv)
     words w = {.epochs = 0};
     bool restart = false, quiet = false;
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &w.weights, "RUN|FILE", .help = "the model to start from: a run's folder, or a .safetensors file"},
+        {"weights", 'w', DT_STRING, &w.weights, "RUN|FILE", .help = "start from " DT_WEIGHTS_HELP},
         {"train", 0, DT_STRING, &w.train, "DATA", .help = "a pair store or a folder of class folders; for texts also .csv, .tsv, .jsonl"},
         {"validation", 0, DT_STRING, &w.validation, "DATA", .help = "what to choose the best epoch by (default: a tenth of the training data)"},
         {"test", 0, DT_STRINGS, &w.test, "DATA", .help = "what to measure the result on"},

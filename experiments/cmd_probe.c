@@ -9,6 +9,7 @@
 #include "eval/findings.h"
 #include "eval/probe_json.h"
 #include "experiments/commands.h"
+#include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
@@ -54,7 +55,7 @@ int dt_cmd_probe(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", .help = "a run's folder, or a .safetensors file"},
+        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", .help = DT_WEIGHTS_HELP},
         {"features", 0, DT_FLAG, &s.files,
          .help = "TRAIN, TEST and --validation are safetensors files with \"features\" or \"images\" [n, d] "
                  "and \"labels\" [n]"},
@@ -193,7 +194,7 @@ static bool open_data(work *w, dt_error *error)
 static bool compute(work *w, dt_error *error)
 {
     const settings *s = w->s;
-    if (!open_data(w, error) || !(w->model = dt_model_load(s->weights, error)))
+    if (!open_data(w, error) || !(w->model = dt_load_weights("duet probe", s->weights, error)))
         return false;
     if (!s->no_cache && !(w->cache = s->cache ? strdup(s->cache) : dt_features_folder(s->weights)))
         return dt_fail(error, "no memory");

@@ -12,6 +12,7 @@
 #include "eval/report/gallery_page.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
+#include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
@@ -58,7 +59,7 @@ int dt_cmd_retrieve(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", "a run's folder, or a .safetensors file",
+        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
          .required = true},
         {"query", 'q', DT_STRINGS, &s.query_list, "TEXT", .help = "find images for a text"},
         {"queries", 0, DT_STRING, &s.queries, "FILE",
@@ -450,7 +451,7 @@ static bool open_all(work *w, dt_error *error)
     size_t cells;
     if (!(w->data = dt_dataset_open(s->data, error)) || !gather_queries(w, error) ||
         !dt_dataset_captions(w->data, 0, &w->captions, error) ||
-        !(w->model = dt_model_load(s->weights, error)) || !check(w, error))
+        !(w->model = dt_load_weights("duet retrieve", s->weights, error)) || !check(w, error))
         return false;
     w->dim = (size_t)w->model->config.embed_dim;
     w->rows = __builtin_mul_overflow(w->count + 1, w->dim, &cells) ? NULL : calloc(cells, sizeof *w->rows);

@@ -8,6 +8,7 @@
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
 #include "experiments/commands.h"
+#include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
@@ -44,7 +45,7 @@ int dt_cmd_zeroshot(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", "a run's folder, or a .safetensors file",
+        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
          .required = true},
         {"classes", 'c', DT_STRING, &s.classes, "FILE|NAMES",
          .help = "classes instead of DATA's own: a .json file, a text file with one name a line, or names "
@@ -124,7 +125,7 @@ static bool open_inputs(inputs *in, const settings *s, char *stem, size_t size, 
         in->options.template_count = in->templates.count;
     }
     in->data = dt_dataset_open(s->data, error);
-    in->model = in->data ? dt_model_load(s->weights, error) : NULL;
+    in->model = in->data ? dt_load_weights("duet zeroshot", s->weights, error) : NULL;
     in->options.data = in->data;
     in->options.classes = in->classes;
     return in->model;

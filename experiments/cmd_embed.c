@@ -101,11 +101,12 @@ static int clipped(int batch, size_t count)
     return count < (size_t)batch ? (int)count : batch;
 }
 
-static float *rows_for(const work *w, size_t count, dt_error *error)
+/* Rows for `count` samples of an encoder, which may be NULL: it failed, and so does this. */
+static float *rows_for(const dt_encoder *encoder, size_t count, dt_error *error)
 {
-    size_t dim = (size_t)w->model->config.embed_dim;
-    float *rows = count <= SIZE_MAX / dim ? calloc(count * dim, sizeof *rows) : NULL;
-    if (!rows)
+    size_t dim = encoder ? dt_encoder_width(encoder) : 0;
+    float *rows = dim && count <= SIZE_MAX / dim ? calloc(count * dim, sizeof *rows) : NULL;
+    if (encoder && !rows)
         dt_fail(error, "no memory for %zu embeddings of width %zu", count, dim);
     return rows;
 }
@@ -113,10 +114,9 @@ static float *rows_for(const work *w, size_t count, dt_error *error)
 static bool embed_images(work *w, const settings *s, dt_error *error)
 {
     w->images = dt_dataset_count(w->data);
-    if (!(w->image_rows = rows_for(w, w->images, error)))
-        return false;
     dt_encoder *encoder = dt_image_encoder_new(w->model, dt_cpu(), clipped(s->batch, w->images), error);
-    bool good = encoder &&
+    w->image_rows = rows_for(encoder, w->images, error);
+    bool good = w->image_rows &&
                 dt_dataset_embed(w->data, w->model, encoder, s->threads, w->image_rows, w->progress, error);
     dt_encoder_free(encoder);
     return good;
@@ -125,10 +125,9 @@ static bool embed_images(work *w, const settings *s, dt_error *error)
 static bool embed_texts(work *w, const settings *s, const char *const *texts, size_t count, dt_error *error)
 {
     w->rows = count;
-    if (!(w->text_rows = rows_for(w, count, error)))
-        return false;
     dt_encoder *encoder = dt_text_encoder_new(w->model, dt_cpu(), clipped(s->batch, count), error);
-    bool good = encoder && dt_embed_texts(w->model, encoder, texts, count, w->text_rows, w->progress, error);
+    w->text_rows = rows_for(encoder, count, error);
+    bool good = w->text_rows && dt_embed_texts(w->model, encoder, texts, count, w->text_rows, w->progress, error);
     dt_encoder_free(encoder);
     return good;
 }

@@ -59,6 +59,12 @@ static int index_to(uint64_t seed, int what, int turn, int most)
     return i < most ? i : most;
 }
 
+/* Of a margin of so many pixels, those before the central crop. */
+static int margin_before(int margin, bool floor)
+{
+    return floor ? margin / 2 : (int)nearbyint(margin / 2.0); /* ties to even, as Python's round */
+}
+
 static bool plan_eval(const dt_transform *t, int width, int height, plan *p, dt_error *error)
 {
     int64_t shorter = width < height ? width : height, longer = width < height ? height : width;
@@ -70,8 +76,8 @@ static bool plan_eval(const dt_transform *t, int width, int height, plan *p, dt_
     *p = (plan){.eighths = 8,
                 .x = dt_axis_whole(width, width < height ? resize : (int)grown),
                 .y = dt_axis_whole(height, width < height ? (int)grown : resize)};
-    p->x.first = (int)nearbyint((p->x.size - t->size) / 2.0); /* ties to even, as Python's round */
-    p->y.first = (int)nearbyint((p->y.size - t->size) / 2.0);
+    p->x.first = margin_before(p->x.size - t->size, t->floor_crop);
+    p->y.first = margin_before(p->y.size - t->size, t->floor_crop);
     p->x.count = p->y.count = t->size;
     return true;
 }

@@ -37,6 +37,8 @@ typedef struct dt_transform {
     /* Of DT_TRANSFORM_EVAL and DT_TRANSFORM_PAD_CROP. */
     int resize; /* pixels, at least `size`; 0: `size` */
     bool squash;
+    bool floor_crop; /* where the margin of the central crop is odd its smaller half comes first, as in Hugging Face's image
+                        processors; else the rounding is Python's, as in torchvision */
 
     /* Of the random modes; DT_TRANSFORM_EVAL uses none of the following. */
     double flip;           /* probability of a left-right mirror */

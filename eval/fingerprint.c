@@ -139,7 +139,7 @@ void dt_preprocessing_text(const dt_transform *t, char text[DT_PREPROCESSING])
     char resize[64] = "";
     if (t->squash || t->resize)
         snprintf(resize, sizeof resize, "%s to %d, ", t->squash ? "squashed" : "resized", t->resize ? t->resize : t->size);
-    snprintf(text, DT_PREPROCESSING, "%s%d px, %s, mean %.9g %.9g %.9g, std %.9g %.9g %.9g", resize, t->size,
+    snprintf(text, DT_PREPROCESSING, "%s%s%d px, %s, mean %.9g %.9g %.9g, std %.9g %.9g %.9g", resize, t->floor_crop ? "floor, " : "", t->size,
              t->interpolation == DT_BILINEAR ? "bilinear" : "bicubic", (double)t->mean[0], (double)t->mean[1],
              (double)t->mean[2], (double)t->std[0], (double)t->std[1], (double)t->std[2]);
 }

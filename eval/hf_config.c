@@ -233,6 +233,7 @@ static json_t *read_preprocessor(const char *folder, int image_size, bool siglip
     processor p = {.resize = true, .centre_crop = !siglip, .rescale = true, .normalize = true, .factor = 1 / 255.0,
                    .resample = 3};
     t.squash = siglip;
+    t.floor_crop = !siglip;
     for (int i = 0; siglip && i < 3; i++)
         t.mean[i] = t.std[i] = 0.5f;
     if (!file)

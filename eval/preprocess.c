@@ -18,7 +18,7 @@ static bool read_three(const json_t *list, const char *file, const char *key, fl
 bool dt_preprocess_read(const json_t *json, const char *file, dt_transform *t, dt_error *error)
 {
     const json_t *mean = NULL, *std = NULL, *size = NULL;
-    const char *interpolation = "bicubic", *resize_mode = "shortest";
+    const char *interpolation = "bicubic", *resize_mode = "shortest", *crop = "round";
     const dt_json_field fields[] = {
         {"size", DT_JSON_ANY, &size, .required = false},
         {"mode", DT_JSON_STRING, NULL, .choices = "RGB"},
@@ -27,6 +27,7 @@ bool dt_preprocess_read(const json_t *json, const char *file, dt_transform *t, d
         {"interpolation", DT_JSON_STRING, &interpolation, .choices = "bicubic|bilinear"},
         {"resize_mode", DT_JSON_STRING, &resize_mode, .choices = "shortest|squash"},
         {"resize", DT_JSON_INT, &t->resize, .least = 1, .most = 8192},
+        {"crop", DT_JSON_STRING, &crop, .choices = "round|floor"},
         {"fill_color", DT_JSON_ANY, NULL, .required = false}, /* serves a resize_mode that is refused */
     };
     if (!json)
@@ -41,6 +42,7 @@ bool dt_preprocess_read(const json_t *json, const char *file, dt_transform *t, d
     }
     t->interpolation = strcmp(interpolation, "bilinear") ? DT_BICUBIC : DT_BILINEAR;
     t->squash = !strcmp(resize_mode, "squash");
+    t->floor_crop = !strcmp(crop, "floor");
     return dt_transform_check(t, error) || dt_fail_prefix(error, "%s: preprocess_cfg", file);
 }
 
@@ -56,5 +58,7 @@ json_t *dt_preprocess_json(const dt_transform *t)
                              "resize_mode", t->squash ? "squash" : "shortest");
     if (json && t->resize && t->resize != t->size)
         json_object_set_new(json, "resize", json_integer(t->resize));
+    if (json && t->floor_crop)
+        json_object_set_new(json, "crop", json_string("floor"));
     return json;
 }

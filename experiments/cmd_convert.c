@@ -1,6 +1,8 @@
 /* duet convert: weights of others as Duet's own. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/file.h"
 #include "eval/model.h"
@@ -63,6 +65,39 @@ static bool is_file_name(const char *path)
     return length > strlen(end) && !strcmp(path + length - strlen(end), end);
 }
 
+/* Whether two tokenizers have the same vocabulary, told by what they write. */
+static bool same_tokenizer(const dt_tokenizer *tokenizer, const char *folder, const char *path, dt_error *error)
+{
+    char own[4300];
+    size_t sizes[2];
+    snprintf(own, sizeof own, "%s/.tokenizer-%ld.json", folder, (long)getpid());
+    if (!dt_tokenizer_save(tokenizer, own, error))
+        return false;
+    char *a = dt_file_read(own, (size_t)1 << 30, &sizes[0], error), *b = dt_file_read(path, (size_t)1 << 30, &sizes[1], error);
+    bool same = a && b && sizes[0] == sizes[1] && !memcmp(a, b, sizes[0]);
+    if (a && b && !same)
+        dt_fail(error, "%s is another model's; write into a folder of its own", path);
+    unlink(own);
+    free(a);
+    free(b);
+    return same;
+}
+
+/* A folder that belongs to another format, or to a model with another tokenizer, would be left broken. */
+static bool check_folder(const dt_model *model, const char *folder, dt_error *error)
+{
+    static const char *const foreign[] = {"config.json", "open_clip_config.json", "preprocessor_config.json"};
+    char path[4300];
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, foreign[i]);
+        if (dt_file_exists(path))
+            return dt_fail(error, "%s is there: the folder is a run's, or of another format, which would no longer fit its "
+                                  "weights; write into a folder of its own", path);
+    }
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    return !model->tokenizer || !dt_file_exists(path) || same_tokenizer(model->tokenizer, folder, path, error);
+}
+
 static bool write_model(const dt_model *model, const char *out, dt_error *error)
 {
     bool file = is_file_name(out);
@@ -73,10 +108,11 @@ static bool write_model(const dt_model *model, const char *out, dt_error *error)
     snprintf(folder, sizeof folder, "%.*s", file ? slash ? (int)(slash - out + (slash == out)) : 1 : (int)strlen(out),
              file && !slash ? "." : out);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    if (!dt_make_directories(folder, error) || !dt_model_save(model, file ? out : path, error))
+    if (!check_folder(model, folder, error) || !dt_make_directories(folder, error) ||
+        !dt_model_save(model, file ? out : path, error))
         return false;
     snprintf(path, sizeof path, "%s/tokenizer.json", folder);
-    return !model->tokenizer || dt_tokenizer_save(model->tokenizer, path, error);
+    return !model->tokenizer || dt_file_exists(path) || dt_tokenizer_save(model->tokenizer, path, error);
 }
 
 static bool convert(const settings *s, dt_error *error)

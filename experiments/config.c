@@ -121,6 +121,7 @@ bool dt_config_transform(const json_t *augment, const dt_transform *preprocess, 
     t->interpolation = preprocess->interpolation;
     t->resize = preprocess->resize;
     t->squash = preprocess->squash;
+    t->floor_crop = preprocess->floor_crop;
     memcpy(t->mean, preprocess->mean, sizeof t->mean);
     memcpy(t->std, preprocess->std, sizeof t->std);
     const json_t *scale = NULL, *ratio = NULL;

@@ -71,6 +71,18 @@ change '"shortest_edge": 40' '"longest_edge": 40' 'expected a number, a shortest
 change '"num_channels": 3' '"num_channels": 1' 'num_channels'
 change '"hidden_size": 16' '"hidden_size": 18' 'text_model.encoder.layers.\*.self_attn.q_proj.weight is \[16, 16\], expected \[54, 18\]'
 
+# What lies there already.
+rm -rf ours && cp -r "$fixtures/hf-clip" ours && chmod -R u+w ours
+run "not into its own folder" 1 'ours/config.json is there' convert ours ours
+cmp -s ours/model.safetensors "$fixtures/hf-clip/model.safetensors"
+report "which stays as it was" $?
+mkdir -p mix && echo '{"another": "tokenizer"}' >mix/tokenizer.json
+run "nor beside another model's tokenizer" 1 "mix/tokenizer.json is another model's" convert "$fixtures/hf-clip" mix/a.safetensors
+[ ! -e mix/a.safetensors ] && [ "$(cat mix/tokenizer.json)" = '{"another": "tokenizer"}' ]
+report "and nothing is written" $?
+run "twice into the same place" 0 "" convert "$fixtures/hf-clip" same/a.safetensors
+run "is good" 0 "" convert "$fixtures/hf-clip" same/b.safetensors
+
 run "export needs a format" 2 "format" export own out
 run "of two" 2 "hf|open_clip" export --format onnx own out
 run "a residual tower" 1 "ViT towers only, and this model's image tower is a residual network" \

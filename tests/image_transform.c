@@ -96,6 +96,12 @@ static void test_resize(void)
        "then the centre of a larger one");
     t.squash = false;
     ok(run(&t, &image, 0, got) && fabsf(got[0] - 0.375f) < 0.03f && fabsf(got[1] - 0.25f) < 0.03f, "of the short side");
+    dt_image odd = paint(SIZE + 3, SIZE);
+    t.resize = 0;
+    ok(run(&t, &odd, 0, got) && (t.floor_crop = true, run(&t, &odd, 0, want)) && got[0] > want[0] &&
+           fabsf((got[0] - want[0]) - (got[3] - got[0])) < 0.01f,
+       "of a margin of three pixels two come first, and one where it is rounded down");
+    dt_image_free(&odd);
     t.resize = SIZE - 1;
     ok(!dt_transform_check(&t, NULL), "nothing is cut out of less");
     dt_image_free(&image);

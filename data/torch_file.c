@@ -348,11 +348,10 @@ static dt_pickle_value *find_state_dict(dt_pickle_value *root)
     return root;
 }
 
-/* torch.nn.DataParallel puts a word before every name. */
-static void strip_module(dt_torch_file *file)
+/* Takes a word off all names, where all of them begin with it. */
+static void strip(dt_torch_file *file, const char *prefix)
 {
-    static const char prefix[] = "module.";
-    size_t length = sizeof prefix - 1;
+    size_t length = strlen(prefix);
     for (size_t i = 0; i < file->count; i++)
         if (strncmp(file->tensors[i].name, prefix, length))
             return;
@@ -360,6 +359,13 @@ static void strip_module(dt_torch_file *file)
         char *name = (char *)(uintptr_t)file->tensors[i].name;
         memmove(name, name + length, strlen(name + length) + 1);
     }
+}
+
+/* torch.nn.DataParallel and torch.compile put a word before every name. */
+static void strip_module(dt_torch_file *file)
+{
+    strip(file, "module.");
+    strip(file, "_orig_mod.");
 }
 
 static int compare_names(const void *left, const void *right)

@@ -1,6 +1,7 @@
 # make          builds ./duet
 # make check    installs what is missing, builds, runs every test through prove
 # make demo     packs emoji, pretrains two small towers on them, evaluates (about five minutes)
+# make parity   compares with open_clip and transformers, in a virtual environment of its own (tests/parity/README.md)
 # make fuzz     feeds damaged files to the readers of weights and vocabularies (clang's libFuzzer; FUZZ_SECONDS each)
 # Variables: SANITIZE=1 (address, undefined) or SANITIZE=thread; TESTS="tests/x.c ..." for some tests;
 #            ARCH=x86-64-v3 for a binary that travels;
@@ -105,6 +106,11 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@experiments/emoji.sh
 
+PARITY_VENV = build/parity-venv
+parity: all
+	@[ -n "$(PARITY_PYTHON)" ] || tests/parity/venv.sh $(PARITY_VENV)
+	@$(or $(PARITY_PYTHON),$(PARITY_VENV)/bin/python) -B tests/parity/parity.py --duet $(BUILD)/duet $(PARITY_FLAGS)
+
 # Fuzzing with clang's libFuzzer: the readers of files that others wrote, each for FUZZ_SECONDS from the inputs in
 # tests/fuzz/corpus/NAME on. What it learns and finds goes to $(FUZZ).
 FUZZ_SECONDS ?= 600
@@ -139,6 +145,6 @@ $(FUZZ)/run-%: $(FUZZ)/tests/fuzz/%.o $(FUZZ)/data.a
 clean:
 	rm -rf build duet
 
-.PHONY: all needs test check demo fuzz clean
+.PHONY: all needs test check demo parity fuzz clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -35,7 +35,7 @@ def roughen_residual(model, seed):
             if isinstance(m, torch.nn.BatchNorm2d):
                 m.running_mean.normal_(0, 0.1, generator=dice)
                 m.running_var.uniform_(0.5, 1.5, generator=dice)
-                m.weight *= 0.3 if name.endswith("bn3") and "layer" in name else 1
+                m.weight *= 0.15 if name.endswith("bn3") and "layer" in name else 1
             elif isinstance(m, torch.nn.Conv2d):
                 torch.nn.init.kaiming_normal_(m.weight, generator=dice)
 

@@ -60,11 +60,37 @@ bool dt_image_to_rgb(const dt_image *from, dt_image *to, dt_error *error)
             dt_inks_to_rgb(source, target, from->width);
         else if (from->channels == 3)
             memcpy(target, source, (size_t)from->width * 3);
+        else if (from->channels == 1)
+            for (int x = 0; x < from->width; x++)
+                target[3 * x] = target[3 * x + 1] = target[3 * x + 2] = source[x];
         else
             for (int x = 0; x < from->width; x++)
-                for (int c = 0; c < 3; c++)
-                    target[3 * x + c] = from->channels == 1 ? source[x] : source[4 * x + c];
+                memcpy(target + 3 * x, source + 4 * x, 3);
     }
+    return true;
+}
+
+static bool has_colour(const dt_image *image)
+{
+    for (int y = 0; y < image->height; y++) {
+        const uint8_t *pixel = image->pixels + (size_t)y * image->stride;
+        for (int x = 0; x < image->width; x++, pixel += image->channels)
+            if (pixel[0] != pixel[1] || pixel[0] != pixel[2])
+                return true;
+    }
+    return false;
+}
+
+bool dt_image_drop_colour(dt_image *image)
+{
+    if (image->channels == 1 || image->inks || has_colour(image))
+        return false;
+    size_t width = (size_t)image->width, step = (size_t)image->channels;
+    for (size_t y = 0; y < (size_t)image->height; y++)
+        for (size_t x = 0; x < width; x++)
+            image->pixels[y * width + x] = image->pixels[y * image->stride + x * step];
+    image->channels = 1;
+    image->stride = width;
     return true;
 }
 

@@ -44,6 +44,10 @@ void dt_image_free(dt_image *image);
  * r = (255 - k) - (255 - k) c / 255, rounded, as Pillow has it. */
 bool dt_image_to_rgb(const dt_image *from, dt_image *to, dt_error *error);
 
+/* Turns RGB (3 or 4 channels, no inks) whose every pixel has r = g = b into 1 channel, in place, packed. False: there is
+ * colour in it, or one channel already; nothing has changed. */
+bool dt_image_drop_colour(dt_image *image);
+
 /* One row of CMYK inks to RGB by that formula; `rgb` may be the start of `inks`. */
 void dt_inks_to_rgb(const uint8_t *inks, uint8_t *rgb, int width);
 

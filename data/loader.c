@@ -12,6 +12,12 @@
 
 enum { ORDER = 3, DEPTH = 3, THREADS_MAX = 1024, DEPTH_MAX = 1024 };
 
+/* One who makes rows: a worker, or the caller. */
+typedef struct maker {
+    dt_sample_scratch *scratch;
+    int most; /* rows to claim next */
+} maker;
+
 /* A batch in the making. Rows are written by whoever claimed them, all else under the loader's lock. */
 typedef struct slot {
     float *images;
@@ -27,7 +33,7 @@ typedef struct slot {
  * passed it. */
 struct dt_loader {
     dt_loader_options options;
-    dt_sample_maker maker;
+    dt_sample_maker sample;
     dt_alias *alias; /* NULL: not weighted */
     uint64_t samples, per_epoch, end;
 
@@ -41,13 +47,19 @@ struct dt_loader {
     int depth, started; /* threads that run */
     slot *slots;
     pthread_t *threads;
-    dt_sample_scratch *scratch; /* of the caller's thread, when there are no others */
+    maker caller; /* works when there are no threads */
 };
 
-typedef struct row {
+/* Rows at .. at + count - 1 of a batch. */
+typedef struct stretch {
     uint64_t batch;
-    int at;
-} row;
+    int at, count;
+} stretch;
+
+/* Rows are claimed by stretches that take about so long: by then the lock costs nothing beside them, and hardly any
+ * thread waits for another at a batch's end. */
+static const double STRETCH_SECONDS = 50e-6;
+enum { STRETCH_MOST = 32 };
 
 static uint64_t row_at(const dt_loader *loader, uint64_t i)
 {
@@ -89,14 +101,15 @@ static void clear_tail(const dt_loader *loader, slot *s, int count)
         s->labels[i] = -1, s->indices[i] = 0;
 }
 
-/* Gives out the next row, if a slot is free. Under the lock. */
-static bool claim(dt_loader *loader, row *r)
+/* Gives out the next rows, at most so many, if a slot is free. Under the lock. */
+static bool claim(dt_loader *loader, int most, stretch *r)
 {
     if (loader->claimed >= loader->end || loader->claimed - loader->released >= (uint64_t)loader->depth)
         return false;
     slot *s = &loader->slots[loader->claimed % (uint64_t)loader->depth];
-    int count = count_of(loader, loader->claimed);
-    *r = (row){loader->claimed, loader->claimed_rows++};
+    int count = count_of(loader, loader->claimed), left = count - loader->claimed_rows;
+    *r = (stretch){loader->claimed, loader->claimed_rows, left < most ? left : most};
+    loader->claimed_rows += r->count;
     if (r->at == 0)
         s->missing = count, s->bad_row = -1;
     if (loader->claimed_rows == count)
@@ -104,21 +117,17 @@ static bool claim(dt_loader *loader, row *r)
     return true;
 }
 
-/* Fills a row. Without the lock. */
-static bool make(const dt_loader *loader, dt_sample_scratch *scratch, row r, dt_error *error)
+/* Fills row `at` of a batch. Without the lock, as the next. */
+static bool make_row(const dt_loader *loader, dt_sample_scratch *scratch, uint64_t batch, size_t at, dt_error *error)
 {
-    slot *s = &loader->slots[r.batch % (uint64_t)loader->depth];
-    uint64_t epoch = r.batch / loader->per_epoch;
-    uint64_t position = r.batch % loader->per_epoch * (uint64_t)loader->options.batch_size + (uint64_t)r.at;
-    size_t at = (size_t)r.at;
-    int count = count_of(loader, r.batch);
-    if (r.at == 0 && count < loader->options.batch_size)
-        clear_tail(loader, s, count);
+    slot *s = &loader->slots[batch % (uint64_t)loader->depth];
+    uint64_t epoch = batch / loader->per_epoch;
+    uint64_t position = batch % loader->per_epoch * (uint64_t)loader->options.batch_size + at;
     s->indices[at] = index_at(loader, epoch, position);
     const dt_sample out = {s->images + at * image_floats(loader),
                            s->tokens ? s->tokens + at * (size_t)loader->options.context : NULL,
                            s->labels + at};
-    if (dt_sample_make(&loader->maker, scratch, s->indices[at], epoch, position, &out, error))
+    if (dt_sample_make(&loader->sample, scratch, s->indices[at], epoch, position, &out, error))
         return true;
     if (loader->options.files)
         return false; /* the message names the file */
@@ -126,33 +135,51 @@ static bool make(const dt_loader *loader, dt_sample_scratch *scratch, row r, dt_
                           (unsigned long long)position, (unsigned long long)epoch);
 }
 
-/* Takes note of a row that was made. Under the lock. */
-static void finish(dt_loader *loader, row r, bool good, const dt_error *reason, double seconds)
+/* Fills the rows of a stretch, up to the first that fails. Returns that one, or -1. */
+static int make_rows(const dt_loader *loader, dt_sample_scratch *scratch, stretch r, dt_error *error)
 {
-    slot *s = &loader->slots[r.batch % (uint64_t)loader->depth];
-    if (!good && (s->bad_row < 0 || r.at < s->bad_row)) /* the first in order, whichever came first in time */
-        s->bad_row = r.at, s->reason = *reason;
-    if (--s->missing == 0)
-        pthread_cond_signal(&loader->ready);
-    loader->stats.working += seconds;
-    loader->stats.samples++;
+    int count = count_of(loader, r.batch);
+    if (r.at == 0 && count < loader->options.batch_size)
+        clear_tail(loader, &loader->slots[r.batch % (uint64_t)loader->depth], count);
+    for (int at = r.at; at < r.at + r.count; at++)
+        if (!make_row(loader, scratch, r.batch, (size_t)at, error))
+            return at;
+    return -1;
 }
 
-/* Makes one row without the lock, which the caller holds before and after. */
-static void make_unlocked(dt_loader *loader, dt_sample_scratch *scratch, row r)
+/* Takes note of rows that were made. Under the lock. */
+static void finish(dt_loader *loader, stretch r, int bad_row, const dt_error *reason, double seconds)
 {
+    slot *s = &loader->slots[r.batch % (uint64_t)loader->depth];
+    if (bad_row >= 0 && (s->bad_row < 0 || bad_row < s->bad_row)) /* the first in order, not in time */
+        s->bad_row = bad_row, s->reason = *reason;
+    s->missing -= r.count;
+    if (s->missing == 0)
+        pthread_cond_signal(&loader->ready);
+    loader->stats.working += seconds;
+    loader->stats.samples += (uint64_t)r.count;
+}
+
+/* Makes the next rows, if a slot is free; without the lock, which is held before and after. */
+static bool make_next(dt_loader *loader, maker *m)
+{
+    stretch r;
     dt_error reason = {""};
+    if (!claim(loader, m->most, &r))
+        return false;
     pthread_mutex_unlock(&loader->lock);
     double start = dt_now();
-    bool good = make(loader, scratch, r, &reason);
-    double seconds = dt_now() - start;
+    int bad_row = make_rows(loader, m->scratch, r, &reason);
+    double seconds = dt_now() - start, most = STRETCH_SECONDS * r.count / (seconds + 1e-9);
+    m->most = most < 1 ? 1 : most < STRETCH_MOST ? (int)most : STRETCH_MOST;
     pthread_mutex_lock(&loader->lock);
-    finish(loader, r, good, &reason, seconds);
+    finish(loader, r, bad_row, &reason, seconds);
+    return true;
 }
 
 typedef struct worker {
     dt_loader *loader;
-    dt_sample_scratch *scratch;
+    maker maker;
 } worker;
 
 static void *run(void *argument)
@@ -160,15 +187,11 @@ static void *run(void *argument)
     worker w = *(worker *)argument;
     free(argument);
     pthread_mutex_lock(&w.loader->lock);
-    while (!w.loader->stop) {
-        row r;
-        if (claim(w.loader, &r))
-            make_unlocked(w.loader, w.scratch, r);
-        else
+    while (!w.loader->stop)
+        if (!make_next(w.loader, &w.maker))
             pthread_cond_wait(&w.loader->work, &w.loader->lock);
-    }
     pthread_mutex_unlock(&w.loader->lock);
-    dt_sample_scratch_free(w.scratch);
+    dt_sample_scratch_free(w.maker.scratch);
     return NULL;
 }
 
@@ -177,14 +200,14 @@ static bool start_thread(dt_loader *loader, dt_error *error)
     worker *w = malloc(sizeof *w);
     if (!w)
         return dt_fail(error, "no memory for a loader thread");
-    *w = (worker){loader, dt_sample_scratch_new(error)};
-    if (!w->scratch) {
+    *w = (worker){loader, {dt_sample_scratch_new(error), 1}};
+    if (!w->maker.scratch) {
         free(w);
         return false;
     }
     int status = pthread_create(&loader->threads[loader->started], NULL, run, w);
     if (status != 0) {
-        dt_sample_scratch_free(w->scratch);
+        dt_sample_scratch_free(w->maker.scratch);
         free(w);
         return dt_fail(error, "cannot start loader thread %d: %s", loader->started + 1, strerror(status));
     }
@@ -195,8 +218,8 @@ static bool start_thread(dt_loader *loader, dt_error *error)
 static bool start_threads(dt_loader *loader, dt_error *error)
 {
     if (loader->options.threads == 0) {
-        loader->scratch = dt_sample_scratch_new(error);
-        return loader->scratch != NULL;
+        loader->caller = (maker){dt_sample_scratch_new(error), 1};
+        return loader->caller.scratch != NULL;
     }
     loader->threads = calloc((size_t)loader->options.threads, sizeof *loader->threads);
     if (!loader->threads)
@@ -295,11 +318,11 @@ static bool prepare(dt_loader *loader, dt_error *error)
         return false;
     if (o->weighted && !o->files && dt_pairs_weighted(o->pairs) && !read_weights(loader, error))
         return false;
-    loader->maker =
+    loader->sample =
         (dt_sample_maker){o->pairs, o->files, o->tokenizer, o->context, o->class_caption, o->transform, o->seed, NULL};
     if (o->cache_bytes && !o->files)
-        loader->maker.cache = dt_pixel_cache_new(all, o->cache_bytes, error);
-    return !o->cache_bytes || o->files || loader->maker.cache;
+        loader->sample.cache = dt_pixel_cache_new(all, o->cache_bytes, error);
+    return !o->cache_bytes || o->files || loader->sample.cache;
 }
 
 dt_loader *dt_loader_open(const dt_loader_options *options, dt_error *error)
@@ -330,11 +353,10 @@ static void await(dt_loader *loader)
     while (loader->claimed <= loader->delivered || s->missing) {
         if (start == 0)
             start = dt_now();
-        row r;
         if (loader->threads)
             pthread_cond_wait(&loader->ready, &loader->lock);
-        else if (claim(loader, &r))
-            make_unlocked(loader, loader->scratch, r);
+        else
+            make_next(loader, &loader->caller);
     }
     if (start != 0)
         loader->stats.waited += dt_now() - start;
@@ -394,8 +416,8 @@ void dt_loader_close(dt_loader *loader)
     pthread_mutex_destroy(&loader->lock);
     pthread_cond_destroy(&loader->work);
     pthread_cond_destroy(&loader->ready);
-    dt_sample_scratch_free(loader->scratch);
-    dt_pixel_cache_free(loader->maker.cache);
+    dt_sample_scratch_free(loader->caller.scratch);
+    dt_pixel_cache_free(loader->sample.cache);
     dt_alias_free(loader->alias);
     free(loader->threads);
     free(loader->slots);
@@ -412,6 +434,6 @@ dt_loader_stats dt_loader_get_stats(dt_loader *loader)
     pthread_mutex_lock(&loader->lock);
     dt_loader_stats stats = loader->stats;
     pthread_mutex_unlock(&loader->lock);
-    stats.cached = loader->maker.cache ? dt_pixel_cache_used(loader->maker.cache) : 0;
+    stats.cached = loader->sample.cache ? dt_pixel_cache_used(loader->sample.cache) : 0;
     return stats;
 }

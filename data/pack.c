@@ -1,7 +1,6 @@
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "data/pack.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -9,10 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "data/file.h"
-#include "data/jpeg.h"
 #include "data/pairs.h"
-#include "data/png.h"
+#include "data/stored_image.h"
 
 /* A batch is read from the source, proved by all threads, and written: as many items as keep the threads busy
  * while they are started, as few bytes as memory allows. */
@@ -33,18 +30,14 @@ struct slot {
     char *text;
     const char **captions;
     size_t bytes_room, text_room, captions_room;
-    uint8_t *made; /* read or encoded by a thread, or NULL */
-    const uint8_t *jpeg;
-    size_t jpeg_size;
-    int width, height;
+    dt_stored_image image;
 };
 
 struct batch {
     struct slot slots[BATCH_ITEMS];
     size_t count;
     atomic_size_t next;
-    int quality;
-    bool halve_chroma;
+    dt_encoding encoding;
 };
 
 struct packing {
@@ -74,8 +67,8 @@ bool dt_pack(dt_source *source, const char *path, const char *const *origins, si
     p.threads = p.threads < THREADS_MAX ? p.threads : THREADS_MAX;
     if (!(p.batch = calloc(1, sizeof *p.batch)))
         return dt_fail(error, "no memory to pack %s", path);
-    p.batch->quality = options->quality ? options->quality : 95;
-    p.batch->halve_chroma = options->halve_chroma;
+    p.batch->encoding =
+        (dt_encoding){options->lossless, options->quality ? options->quality : 95, options->halve_chroma};
     bool good = (p.writer = dt_pairs_create(path, options->replace, error)) != NULL;
     if (good && !(good = pack_all(&p, error)))
         dt_pairs_abort(p.writer);
@@ -109,7 +102,7 @@ static void free_batch(struct batch *batch)
         free(batch->slots[i].bytes);
         free(batch->slots[i].text);
         free(batch->slots[i].captions);
-        free(batch->slots[i].made);
+        free(batch->slots[i].image.made);
     }
     free(batch);
 }
@@ -210,99 +203,10 @@ static bool fill(struct packing *p, bool *more, dt_error *error)
 
 /* ---- proving and encoding, by all threads ---- */
 
-static const char *kind_of(const uint8_t *bytes, size_t size)
-{
-    static const struct {
-        const char *start, *name;
-        size_t offset;
-    } kinds[] = {{"GIF8", "a GIF", 0},           {"WEBP", "a WebP", 8}, {"BM", "a BMP", 0},
-                 {"II*", "a TIFF", 0},           {"MM", "a TIFF", 0},   {"ftyp", "a HEIF or AVIF", 4},
-                 {"<", "text (HTML or XML?)", 0}};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        size_t length = strlen(kinds[i].start);
-        if (size >= kinds[i].offset + length && !memcmp(bytes + kinds[i].offset, kinds[i].start, length))
-            return kinds[i].name;
-    }
-    return size ? "something else" : "an empty file";
-}
-
-static bool encode(const struct batch *batch, struct slot *slot, const dt_image *image)
-{
-    if (!dt_jpeg_encode(image, batch->quality, batch->halve_chroma, &slot->made, &slot->jpeg_size,
-                        &slot->reason))
-        return false;
-    slot->jpeg = slot->made;
-    slot->width = image->width;
-    slot->height = image->height;
-    return true;
-}
-
-static bool take_pixels(const struct batch *batch, struct slot *slot)
-{
-    const dt_item *item = &slot->item;
-    if ((item->channels != 1 && item->channels != 3) || item->width < 1 || item->width > DT_PAIR_SIDE_MAX ||
-        item->height < 1 || item->height > DT_PAIR_SIDE_MAX ||
-        item->size != (size_t)item->width * (size_t)item->height * (size_t)item->channels)
-        return dt_fail(&slot->reason, "%zu bytes of pixels are not %d x %d x %d", item->size, item->width,
-                       item->height, item->channels);
-    dt_image image = dt_image_borrow(item->bytes, item->width, item->height, item->channels);
-    return encode(batch, slot, &image);
-}
-
-static bool take_file(const struct batch *batch, struct slot *slot, const uint8_t *bytes, size_t size)
-{
-    dt_jpeg_header header;
-    if (size >= 2 && bytes[0] == 0xff && bytes[1] == 0xd8) {
-        slot->jpeg = bytes;
-        slot->jpeg_size = size;
-        if (!dt_jpeg_info(bytes, size, &header, &slot->reason) || !dt_jpeg_verify(bytes, size, &slot->reason))
-            return false;
-        slot->width = header.width;
-        slot->height = header.height;
-        return true;
-    }
-    if (!dt_is_png(bytes, size))
-        return dt_fail(&slot->reason, "expected a JPEG or PNG file, found %s", kind_of(bytes, size));
-    dt_image image = {0};
-    bool good = dt_png_decode(bytes, size, &image, &slot->reason) && encode(batch, slot, &image);
-    dt_image_free(&image);
-    return good;
-}
-
-static bool take_path(const struct batch *batch, struct slot *slot)
-{
-    struct stat about;
-    const char *path = slot->item.path;
-    if (stat(path, &about))
-        return dt_fail(&slot->reason, "%s", strerror(errno));
-    if (!S_ISREG(about.st_mode)) /* a pipe would be waited for */
-        return dt_fail(&slot->reason, "it is not a regular file");
-    size_t size;
-    uint8_t *bytes = (uint8_t *)dt_file_read(path, DT_PAIR_BYTES_MAX, &size, &slot->reason);
-    bool good = bytes && take_file(batch, slot, bytes, size);
-    if (good && slot->jpeg == bytes)
-        slot->made = bytes;
-    else
-        free(bytes);
-    return good;
-}
-
 static void prove(const struct batch *batch, struct slot *slot)
 {
-    bool good;
-    const dt_item *item = &slot->item;
-    if (slot->result != DT_SOURCE_ITEM)
-        return;
-    if (item->bytes && item->channels) {
-        good = take_pixels(batch, slot);
-    } else if (item->bytes) {
-        good = take_file(batch, slot, item->bytes, item->size);
-    } else if (item->path) {
-        good = take_path(batch, slot);
-    } else {
-        good = dt_fail(&slot->reason, "the source gave no image");
-    }
-    if (!good)
+    if (slot->result == DT_SOURCE_ITEM &&
+        !dt_stored_image_make(&slot->item, &batch->encoding, &slot->image, &slot->reason))
         slot->result = DT_SOURCE_SKIP;
 }
 
@@ -378,10 +282,10 @@ static bool store_item(struct packing *p, struct slot *slot, dt_error *error)
 {
     const dt_item *item = &slot->item;
     dt_pair_input pair = {
-        .jpeg = slot->jpeg,
-        .jpeg_size = slot->jpeg_size,
-        .width = slot->width,
-        .height = slot->height,
+        .jpeg = slot->image.bytes,
+        .jpeg_size = slot->image.size,
+        .width = slot->image.width,
+        .height = slot->image.height,
         .label = item->label,
         .weight = item->weight,
         .captions = item->captions,
@@ -415,8 +319,8 @@ static bool store_all(struct packing *p, dt_error *error)
         struct slot *slot = &p->batch->slots[i];
         if (good && !full(p))
             good = slot->result == DT_SOURCE_ITEM ? store_item(p, slot, error) : leave_out(p, slot, error);
-        free(slot->made);
-        slot->made = NULL;
+        free(slot->image.made);
+        slot->image.made = NULL;
         if (slot->bytes_room > KEPT_BYTES) { /* else large items would in time fill every slot */
             free(slot->bytes);
             slot->bytes = NULL;

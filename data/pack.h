@@ -1,8 +1,8 @@
 /* Packing: a source in, a pair store out.
  *
  * Every image is decoded once, whole, by several threads, to prove that it will decode in training. JPEG
- * bytes go in as they are; PNG and raw pixels are encoded. The order is the source's, whatever the threads
- * do, so the same source gives the same store. */
+ * bytes go in as they are; PNG and raw pixels are encoded as JPEG, or as PNG to keep every pixel. The order
+ * is the source's, whatever the threads do, so the same source gives the same store. */
 #ifndef DUET_DATA_PACK_H
 #define DUET_DATA_PACK_H
 
@@ -13,7 +13,8 @@ typedef struct dt_pack_options {
     size_t template_count;        /* 0: one, "a photo of a {}." */
     const char *const *class_names; /* instead of the source's own, in the order of its labels; or NULL */
     size_t class_count;
-    int quality;       /* of encoded images, 1 .. 100; 0: 95 */
+    bool lossless;     /* what is not JPEG already is stored as PNG: the exact pixels */
+    int quality;       /* of images encoded as JPEG, 1 .. 100; 0: 95 */
     bool halve_chroma; /* 4:2:0 instead of 4:4:4 */
     bool strict;       /* the first unusable item is an error */
     bool bare;         /* take images that have neither caption nor class */
@@ -27,7 +28,7 @@ typedef struct dt_pack_options {
 } dt_pack_options;
 
 typedef struct dt_pack_summary {
-    uint64_t packed, skipped, captions, jpeg_bytes;
+    uint64_t packed, skipped, captions, jpeg_bytes; /* the last of all pictures, PNG too */
     size_t class_count;
 } dt_pack_summary;
 

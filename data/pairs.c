@@ -475,6 +475,10 @@ static bool merge_meta(dt_pairs *pairs, dt_error *error)
     bad |= json_object_set_new(meta, "weighted", json_boolean(pairs->weighted));
     bad |= json_object_set_new(meta, "captions", total(pairs, "captions"));
     bad |= json_object_set_new(meta, "jpeg_bytes", total(pairs, "jpeg_bytes"));
+    json_t *lossless = total(pairs, "lossless");
+    if (json_integer_value(lossless))
+        bad |= json_object_set(meta, "lossless", lossless);
+    json_decref(lossless);
     bad |= json_object_set_new(meta, "classes", classes);
     bad |= json_object_set_new(meta, "sources", sources);
     bad |= json_object_set_new(meta, "shards", shards);

@@ -6,14 +6,15 @@
  *
  *   key     the pair's index, 8 bytes big-endian, 0 .. count-1 without a gap
  *   value   ten little-endian 32-bit words, then the parts, without padding:
- *             version (1) | width | height | jpeg bytes | label, int32 or -1 | weight, float32 >= 0
+ *             version (1) | width | height | picture bytes | label, int32 or -1 | weight, float32 >= 0
  *             | captions | caption bytes | extra bytes | 0
- *           the JPEG file, untouched
+ *           the picture's file, untouched: a JPEG, or a PNG, told apart by its first bytes
  *           captions x uint32: where each caption ends within the caption bytes, its NUL included
  *           the captions, UTF-8, each followed by a NUL
  *           extra: a JSON object as UTF-8 text followed by a NUL, or nothing
  *   "meta"  JSON: {"format": "duet-pairs", "version": 1, "count": N, "classes": [names], "sources": [texts],
- *           "weighted": any weight differs from 1, "captions": total, "jpeg_bytes": total, "complete": true};
+ *           "weighted": any weight differs from 1, "captions": total, "jpeg_bytes": total
+ *           of the pictures, "lossless": how many of them are PNG, absent where none is, "complete": true};
  *           written last. A file without it is an unfinished or a foreign one and is refused.
  *
  * The same pairs added in the same order give the same bytes on one machine (LMDB follows its page size). */
@@ -31,16 +32,16 @@
 enum {
     DT_PAIR_SIDE_MAX = 65500,      /* pixels: the largest width or height that libjpeg reads */
     DT_PAIR_CAPTIONS_MAX = 65535,  /* captions of one pair */
-    DT_PAIR_BYTES_MAX = 512 << 20, /* JPEG, captions and extra of one pair, each */
+    DT_PAIR_BYTES_MAX = 512 << 20, /* picture, captions and extra of one pair, each */
     DT_PAIR_CLASSES_MAX = 1 << 24,
 };
 
 /* One pair. From dt_pairs_get all pointers lie in the memory map: read-only, valid until dt_pairs_close,
  * unaligned. */
 typedef struct dt_pair {
-    const uint8_t *jpeg;
+    const uint8_t *jpeg; /* or PNG: dt_is_png */
     size_t jpeg_size;
-    int width, height; /* of the JPEG, in pixels */
+    int width, height; /* of the picture, in pixels */
     int32_t label;     /* 0 .. class_count-1, or -1: none */
     float weight;      /* relative sampling weight, >= 0; 1 unless the source said otherwise */
     size_t caption_count;
@@ -91,7 +92,7 @@ typedef struct dt_pairs_writer dt_pairs_writer;
 
 /* What dt_pairs_add takes; nothing is kept. */
 typedef struct dt_pair_input {
-    const uint8_t *jpeg;
+    const uint8_t *jpeg; /* or PNG */
     size_t jpeg_size;
     int width, height;
     int32_t label; /* -1: none */

@@ -6,6 +6,7 @@
 #include <utf8proc.h>
 
 #include "data/json.h"
+#include "data/png.h"
 
 enum { RECORD_VERSION = 1 };
 
@@ -37,6 +38,11 @@ static void store_word(void *base, size_t i, uint32_t word)
 {
     word = htole32(word);
     memcpy((uint8_t *)base + 4 * i, &word, 4);
+}
+
+static bool is_image(const uint8_t *bytes, size_t size)
+{
+    return (size >= 4 && bytes[0] == 0xff && bytes[1] == 0xd8) || dt_is_png(bytes, size);
 }
 
 /* ---- reading ---- */
@@ -85,8 +91,8 @@ bool dt_pair_decode(const void *record, size_t size, dt_pair *pair, dt_error *er
     const uint8_t *at = (const uint8_t *)record + RECORD_HEADER;
     pair->jpeg = at;
     pair->jpeg_size = word[WORD_JPEG];
-    if (pair->jpeg_size < 4 || at[0] != 0xff || at[1] != 0xd8)
-        return dt_fail(error, "its image is not a JPEG");
+    if (!is_image(at, pair->jpeg_size))
+        return dt_fail(error, "its image is neither a JPEG nor a PNG");
     pair->width = (int)word[WORD_WIDTH];
     pair->height = (int)word[WORD_HEIGHT];
     pair->label = (int32_t)word[WORD_LABEL];
@@ -131,9 +137,8 @@ static bool check_numbers(const dt_pair_input *pair, dt_error *error)
         pair->height > DT_PAIR_SIDE_MAX)
         return dt_fail(error, "an image of %d x %d pixels, expected 1 to %d a side", pair->width,
                        pair->height, DT_PAIR_SIDE_MAX);
-    if (pair->jpeg_size < 4 || pair->jpeg_size > DT_PAIR_BYTES_MAX || pair->jpeg[0] != 0xff ||
-        pair->jpeg[1] != 0xd8)
-        return dt_fail(error, "not a JPEG of at most %d bytes", DT_PAIR_BYTES_MAX);
+    if (pair->jpeg_size > DT_PAIR_BYTES_MAX || !is_image(pair->jpeg, pair->jpeg_size))
+        return dt_fail(error, "not a JPEG or PNG of at most %d bytes", DT_PAIR_BYTES_MAX);
     if (pair->label < -1 || pair->label >= DT_PAIR_CLASSES_MAX)
         return dt_fail(error, "label %d, expected -1 (none) to %d", pair->label, DT_PAIR_CLASSES_MAX - 1);
     if (!(pair->weight >= 0) || isinf(pair->weight))

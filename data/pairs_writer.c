@@ -13,6 +13,7 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "data/pairs_record.h"
+#include "data/png.h"
 
 /* One transaction holds about this many bytes of records: enough to amortise a commit, little enough that its
  * dirty pages, which LMDB keeps in memory, do not matter. */
@@ -27,7 +28,7 @@ struct dt_pairs_writer {
     MDB_txn *txn;
     MDB_dbi table;
     size_t map_size, pending; /* bytes: of the map, and put into the open transaction */
-    uint64_t count, captions, jpeg_bytes;
+    uint64_t count, captions, jpeg_bytes, lossless;
     int32_t last_label;
     bool weighted, failed;
 };
@@ -84,6 +85,7 @@ bool dt_pairs_add(dt_pairs_writer *writer, const dt_pair_input *pair, dt_error *
     writer->count++;
     writer->captions += pair->caption_count;
     writer->jpeg_bytes += pair->jpeg_size;
+    writer->lossless += dt_is_png(pair->jpeg, pair->jpeg_size);
     writer->weighted |= pair->weight != 1;
     if (pair->label > writer->last_label)
         writer->last_label = pair->label;
@@ -262,6 +264,8 @@ static char *meta_text(const dt_pairs_writer *writer, json_t *classes, json_t *s
     bad |= json_object_set_new(meta, "count", json_integer((json_int_t)writer->count));
     bad |= json_object_set_new(meta, "captions", json_integer((json_int_t)writer->captions));
     bad |= json_object_set_new(meta, "jpeg_bytes", json_integer((json_int_t)writer->jpeg_bytes));
+    if (writer->lossless)
+        bad |= json_object_set_new(meta, "lossless", json_integer((json_int_t)writer->lossless));
     bad |= json_object_set_new(meta, "weighted", json_boolean(writer->weighted));
     bad |= json_object_set(meta, "classes", classes);
     bad |= json_object_set(meta, "sources", sources);

@@ -6,6 +6,7 @@
 
 typedef struct kept {
     int width, height, channels;
+    int32_t label;
     bool inks;
     uint8_t pixels[];
 } kept;
@@ -42,17 +43,18 @@ void dt_pixel_cache_free(dt_pixel_cache *cache)
     free(cache);
 }
 
-bool dt_pixel_cache_get(const dt_pixel_cache *cache, uint64_t index, dt_image *image)
+bool dt_pixel_cache_get(const dt_pixel_cache *cache, uint64_t index, dt_image *image, int32_t *label)
 {
     const kept *picture = atomic_load_explicit(&cache->pictures[index], memory_order_acquire);
     if (!picture)
         return false;
     *image = dt_image_borrow(picture->pixels, picture->width, picture->height, picture->channels);
     image->inks = picture->inks;
+    *label = picture->label;
     return true;
 }
 
-void dt_pixel_cache_put(dt_pixel_cache *cache, uint64_t index, const dt_image *image)
+void dt_pixel_cache_put(dt_pixel_cache *cache, uint64_t index, const dt_image *image, int32_t label)
 {
     size_t row = (size_t)image->width * (size_t)image->channels,
            size = sizeof(kept) + row * (size_t)image->height;
@@ -62,7 +64,7 @@ void dt_pixel_cache_put(dt_pixel_cache *cache, uint64_t index, const dt_image *i
     if (atomic_fetch_add(&cache->used, size) <= cache->budget - size && size <= cache->budget)
         picture = malloc(size);
     if (picture) {
-        *picture = (kept){image->width, image->height, image->channels, image->inks};
+        *picture = (kept){image->width, image->height, image->channels, label, image->inks};
         for (int y = 0; y < image->height; y++)
             memcpy(picture->pixels + (size_t)y * row, image->pixels + (size_t)y * image->stride, row);
         kept *none = NULL;

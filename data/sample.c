@@ -6,6 +6,7 @@
 
 #include "data/file.h"
 #include "data/jpeg.h"
+#include "data/png.h"
 #include "data/shuffle.h"
 
 /* Each use of the seed draws from a stream of its own. */
@@ -57,9 +58,8 @@ static int kept_eighths(const dt_transform *transform, int width, int height)
     return eighths;
 }
 
-/* Decodes to what the cache holds: RGB, or inks. *picture is borrowed from the scratch. */
-static bool decode(const dt_sample_maker *maker, dt_sample_scratch *scratch, const dt_pair *pair,
-                   dt_image *picture, dt_error *error)
+/* Reduced as it may be. */
+static bool decode_jpeg(const dt_sample_maker *maker, dt_sample_scratch *scratch, const dt_pair *pair, dt_error *error)
 {
     dt_jpeg_header header;
     if (!dt_jpeg_open(scratch->decoder, pair->jpeg, pair->jpeg_size, &header, error))
@@ -68,11 +68,19 @@ static bool decode(const dt_sample_maker *maker, dt_sample_scratch *scratch, con
     const dt_jpeg_window whole = {.width = (header.width * eighths + 7) / 8,
                                   .height = (header.height * eighths + 7) / 8,
                                   .eighths = eighths};
-    if (!dt_jpeg_read(scratch->decoder, whole, &scratch->decoded, &origin_x, error))
+    return dt_jpeg_read(scratch->decoder, whole, &scratch->decoded, &origin_x, error);
+}
+
+/* Decodes to what the cache holds: grey, RGB, or inks. *picture is borrowed from the scratch. */
+static bool decode(const dt_sample_maker *maker, dt_sample_scratch *scratch, const dt_pair *pair,
+                   dt_image *picture, dt_error *error)
+{
+    dt_image *from = &scratch->decoded;
+    if (!(dt_is_png(pair->jpeg, pair->jpeg_size) ? dt_png_decode(pair->jpeg, pair->jpeg_size, from, error)
+                                                 : decode_jpeg(maker, scratch, pair, error)))
         return false;
-    const dt_image *from = &scratch->decoded;
-    if (!from->inks) {
-        if (!dt_image_to_rgb(&scratch->decoded, &scratch->rgb, error))
+    if (!dt_image_drop_colour(from) && from->channels == 4 && !from->inks) {
+        if (!dt_image_to_rgb(from, &scratch->rgb, error))
             return false;
         from = &scratch->rgb;
     }
@@ -85,14 +93,12 @@ static bool make_image(const dt_sample_maker *maker, dt_sample_scratch *scratch,
                        const dt_pair *pair, uint64_t seed, float *out, dt_error *error)
 {
     if (!maker->cache)
-        return dt_transform_jpeg(&maker->transform, scratch->transform, pair->jpeg, pair->jpeg_size, seed,
-                                 out, error);
+        return dt_transform_encoded(&maker->transform, scratch->transform, pair->jpeg, pair->jpeg_size, seed,
+                                    out, error);
     dt_image picture;
-    if (!dt_pixel_cache_get(maker->cache, index, &picture)) {
-        if (!decode(maker, scratch, pair, &picture, error))
-            return false;
-        dt_pixel_cache_put(maker->cache, index, &picture);
-    }
+    if (!decode(maker, scratch, pair, &picture, error))
+        return false;
+    dt_pixel_cache_put(maker->cache, index, &picture, pair->label);
     return dt_transform_pixels(&maker->transform, scratch->transform, &picture, seed, out, error);
 }
 
@@ -129,36 +135,42 @@ static bool make_from_file(const dt_sample_maker *maker, dt_sample_scratch *scra
     uint8_t *bytes = (uint8_t *)dt_file_read(path, DT_PAIR_BYTES_MAX, &size, error);
     if (!bytes)
         return false; /* the message names the file */
-    bool good;
-    if (size > 2 && bytes[0] == 0xFF && bytes[1] == 0xD8)
-        good = dt_transform_jpeg(&maker->transform, scratch->transform, bytes, size, seed, out, error);
-    else
-        good = dt_image_decode(bytes, size, &scratch->decoded, error) &&
-               dt_transform_pixels(&maker->transform, scratch->transform, &scratch->decoded, seed, out, error);
+    bool good = dt_transform_encoded(&maker->transform, scratch->transform, bytes, size, seed, out, error);
     free(bytes);
     return good || dt_fail_prefix(error, "%s", path);
+}
+
+static bool make_tokens(const dt_sample_maker *maker, const dt_pair *pair, uint64_t epoch, uint64_t position,
+                        int32_t *tokens, dt_error *error)
+{
+    if (!maker->tokenizer)
+        return true;
+    if (!pair->caption_count)
+        return encode_class(maker, pair, tokens, error);
+    uint64_t drawn = dt_hash64(dt_hash64(maker->seed, CAPTION, 0), epoch, position);
+    size_t size;
+    const char *caption = dt_pair_caption(pair, drawn % pair->caption_count, &size);
+    return encode(maker, caption, size, tokens, error);
 }
 
 bool dt_sample_make(const dt_sample_maker *maker, dt_sample_scratch *scratch, uint64_t index, uint64_t epoch,
                     uint64_t position, const dt_sample *out, dt_error *error)
 {
     dt_pair pair;
+    dt_image kept;
     uint64_t seed = dt_hash64(dt_hash64(maker->seed, AUGMENT, 0), epoch, position);
     if (maker->files) {
         *out->label = maker->files->labels[index];
         return make_from_file(maker, scratch, maker->files->paths[index], seed, out->image, error);
     }
-    if (!dt_pairs_get(maker->pairs, index, &pair, error))
-        return false;
-    *out->label = pair.label;
-    if (maker->tokenizer && pair.caption_count) {
-        uint64_t drawn = dt_hash64(dt_hash64(maker->seed, CAPTION, 0), epoch, position);
-        size_t size;
-        const char *caption = dt_pair_caption(&pair, drawn % pair.caption_count, &size);
-        if (!encode(maker, caption, size, out->tokens, error))
+    bool cached = maker->cache && dt_pixel_cache_get(maker->cache, index, &kept, out->label);
+    if (!cached || maker->tokenizer) { /* else the store has nothing more to tell */
+        if (!dt_pairs_get(maker->pairs, index, &pair, error))
             return false;
-    } else if (maker->tokenizer && !encode_class(maker, &pair, out->tokens, error)) {
-        return false;
+        *out->label = pair.label;
+        if (!make_tokens(maker, &pair, epoch, position, out->tokens, error))
+            return false;
     }
-    return make_image(maker, scratch, index, &pair, seed, out->image, error);
+    return cached ? dt_transform_pixels(&maker->transform, scratch->transform, &kept, seed, out->image, error)
+                  : make_image(maker, scratch, index, &pair, seed, out->image, error);
 }

@@ -185,9 +185,13 @@ typedef struct affine {
 static affine affine_of(const float mean[3], const float std[3])
 {
     affine a;
-    for (int i = 0; i < PERIOD; i++) {
-        a.scale[i] = (float)(1 / (255.0 * std[i % 3]));
-        a.bias[i] = (float)(-(double)mean[i % 3] / std[i % 3]);
+    for (int c = 0; c < 3; c++) {
+        a.scale[c] = (float)(1 / (255.0 * std[c]));
+        a.bias[c] = (float)(-(double)mean[c] / std[c]);
+    }
+    for (int i = 3; i < PERIOD; i++) {
+        a.scale[i] = a.scale[i - 3];
+        a.bias[i] = a.bias[i - 3];
     }
     return a;
 }
@@ -282,9 +286,55 @@ static void finish(const dt_transform *t, const plan *p, const dt_image *rgb, ui
             out[3 * i + c] = (out[3 * i + c] - t->mean[c]) / t->std[c];
 }
 
+/* Whether the pixels along an axis stay as they are: both filters are 0 at whole distances but 0, so that at scale 1
+ * from a whole pixel on resampling would copy. */
+static bool copies(const dt_axis *axis)
+{
+    return axis->to - axis->from == axis->size && axis->from == floor(axis->from);
+}
+
+static size_t first_pixel(const dt_axis *axis)
+{
+    return (size_t)((int)axis->from + axis->first - axis->origin);
+}
+
+static void mirror_rows(dt_image *rgb)
+{
+    for (int y = 0; y < rgb->height; y++) {
+        uint8_t *left = rgb->pixels + (size_t)y * rgb->stride, *right = left + 3 * (rgb->width - 1);
+        for (; left < right; left += 3, right -= 3)
+            for (int c = 0; c < 3; c++) {
+                uint8_t swap = left[c];
+                left[c] = right[c];
+                right[c] = swap;
+            }
+    }
+}
+
+/* What dt_resample would give where both axes copy. RGB that is not mirrored is used where it lies. */
+static bool render_copy(const dt_transform *t, dt_transform_scratch *s, const dt_image *source, const plan *p,
+                        uint64_t seed, float *out, dt_error *error)
+{
+    dt_image part = *source;
+    part.pixels += first_pixel(&p->y) * source->stride + first_pixel(&p->x) * (size_t)source->channels;
+    part.width = p->x.count;
+    part.height = p->y.count;
+    if (part.channels != 3 || p->x.mirror) {
+        if (!dt_image_to_rgb(&part, &s->rgb, error))
+            return false;
+        if (p->x.mirror)
+            mirror_rows(&s->rgb);
+        part = s->rgb;
+    }
+    finish(t, p, &part, seed, out);
+    return true;
+}
+
 static bool render(const dt_transform *t, dt_transform_scratch *s, const dt_image *source, const plan *p,
                    uint64_t seed, float *out, dt_error *error)
 {
+    if (copies(&p->x) && copies(&p->y))
+        return render_copy(t, s, source, p, seed, out, error);
     if (!dt_resample(s->resampler, source, p->x, p->y, t->interpolation, &s->resized, error))
         return false;
     if (s->resized.channels != 3 && !dt_image_to_rgb(&s->resized, &s->rgb, error))
@@ -327,6 +377,15 @@ bool dt_transform_pixels(const dt_transform *t, dt_transform_scratch *s, const d
     p.x.origin = -p.view_x;
     p.y.origin = -p.view_y;
     return render(t, s, image, &p, seed, out, error);
+}
+
+bool dt_transform_encoded(const dt_transform *t, dt_transform_scratch *s, const uint8_t *bytes, size_t size,
+                          uint64_t seed, float *out, dt_error *error)
+{
+    if (size >= 2 && bytes[0] == 0xff && bytes[1] == 0xd8)
+        return dt_transform_jpeg(t, s, bytes, size, seed, out, error);
+    return dt_image_decode(bytes, size, &s->decoded, error) &&
+           dt_transform_pixels(t, s, &s->decoded, seed, out, error);
 }
 
 dt_transform_scratch *dt_transform_scratch_new(dt_error *error)

@@ -1,4 +1,4 @@
-/* From a JPEG file or decoded pixels to the floats that an image encoder takes.
+/* From a JPEG or PNG file or decoded pixels to the floats that an image encoder takes.
  *
  * The output is float32 [size, size, 3], channels last: (x / 255 - mean) / std. All randomness is a pure
  * function of the 64-bit seed that the caller gives for the sample, so a sample repeats whatever thread makes
@@ -67,8 +67,8 @@ dt_transform dt_transform_default(dt_transform_mode mode, int size);
 /* Checks ranges, once, when the settings are read; the transforms below take a checked one. */
 bool dt_transform_check(const dt_transform *transform, dt_error *error);
 
-/* A thread's working memory: after the first few pictures nothing more is allocated (but what libjpeg takes
- * and returns for each file). The caller frees. */
+/* A thread's working memory: after the first few pictures nothing more is allocated (but what libjpeg and
+ * libpng take and return for each file). The caller frees. */
 typedef struct dt_transform_scratch dt_transform_scratch;
 dt_transform_scratch *dt_transform_scratch_new(dt_error *error);
 void dt_transform_scratch_free(dt_transform_scratch *scratch); /* NULL is allowed */
@@ -76,6 +76,10 @@ void dt_transform_scratch_free(dt_transform_scratch *scratch); /* NULL is allowe
 /* `out` has size * size * 3 floats. Only what the crop needs of the file is decoded. */
 bool dt_transform_jpeg(const dt_transform *transform, dt_transform_scratch *scratch, const uint8_t *jpeg,
                        size_t size, uint64_t seed, float *out, dt_error *error);
+
+/* The same from a JPEG or PNG file in memory, told apart by its first bytes. */
+bool dt_transform_encoded(const dt_transform *transform, dt_transform_scratch *scratch, const uint8_t *bytes,
+                          size_t size, uint64_t seed, float *out, dt_error *error);
 
 /* The same from pixels (1, 3 or 4 channels), such as a cache holds. */
 bool dt_transform_pixels(const dt_transform *transform, dt_transform_scratch *scratch, const dt_image *image,

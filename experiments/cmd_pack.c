@@ -11,6 +11,7 @@
 #include "data/json.h"
 #include "data/pack.h"
 #include "data/pairs.h"
+#include "data/png.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
 
@@ -20,7 +21,7 @@ struct settings {
     const char *out, *from, *split, *classes, *classes_out, *jpeg;
     const char *image_column, *caption_column, *class_column, *weight_column;
     dt_strings templates, extra_columns;
-    bool keep_rows, halve_chroma, strict, bare, replace, list;
+    bool keep_rows, lossless, halve_chroma, strict, bare, replace, list;
     int quality, threads, size;
     int64_t limit, show;
 };
@@ -47,6 +48,8 @@ static const char *mistake(const struct settings *s, int count)
         return "--out does not go with --list or --show";
     if (s->jpeg && s->show < 0)
         return "--jpeg needs --show N";
+    if (s->lossless && s->halve_chroma)
+        return "--halve-chroma is of JPEG, which --lossless does not make";
     if (!looking && !s->out)
         return "--out FILE.lmdb is missing";
     if (!count && !emoji)
@@ -99,10 +102,12 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
          .help = "emoji: also write the classes, their prompts and attributes, for duet zeroshot --classes"},
         {"size", 0, DT_INT, &s->size, "PIXELS", .help = "emoji: width and height of the pictures",
          .preset = "72", .least = 1, .most = DT_EMOJI_SIZE_MAX},
+        {"lossless", 0, DT_FLAG, &s->lossless,
+         .help = "keep every pixel of what is not JPEG already (PNG, raw pixels): it is stored as PNG"},
         {"quality", 'q', DT_INT, &s->quality, "N",
-         .help = "JPEG quality of what must be encoded (PNG, raw pixels)", .preset = "95", .least = 1,
+         .help = "else the quality of the JPEG that it becomes", .preset = "95", .least = 1,
          .most = 100},
-        {"halve-chroma", 0, DT_FLAG, &s->halve_chroma, .help = "encode 4:2:0 instead of 4:4:4"},
+        {"halve-chroma", 0, DT_FLAG, &s->halve_chroma, .help = "make it 4:2:0 instead of 4:4:4"},
         {"limit", 'n', DT_LONG, &s->limit, "N", .help = "stop after so many pairs; 0: all", .preset = "0",
          .most = 0x1p53},
         {"strict", 0, DT_FLAG, &s->strict, .help = "stop at the first image or caption that is unusable"},
@@ -114,7 +119,7 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
         {"show", 's', DT_LONG, &s->show, "N", .help = "print pair N of the stores SOURCE, as JSON",
          .preset = "-1", .least = -1, .most = 0x1p53},
         {"jpeg", 0, DT_STRING, &s->jpeg, "FILE",
-         .help = "with --show: write the image there instead; -: standard output"},
+         .help = "with --show: write the image there instead, as it is stored, JPEG or PNG; -: standard output"},
     };
     const dt_usage usage = {
         "duet pack",
@@ -227,7 +232,7 @@ static bool write_classes(const struct settings *s, const dt_source *source, dt_
 
 static void print_summary(const struct settings *s, const dt_pack_summary *summary, double seconds)
 {
-    printf("%s: %llu pairs, %llu captions, %zu classes, %.1f MB of JPEG, %.1f s; %llu left out\n", s->out,
+    printf("%s: %llu pairs, %llu captions, %zu classes, %.1f MB of pictures, %.1f s; %llu left out\n", s->out,
            (unsigned long long)summary->packed, (unsigned long long)summary->captions, summary->class_count,
            (double)summary->jpeg_bytes / 1e6, seconds, (unsigned long long)summary->skipped);
 }
@@ -260,6 +265,7 @@ static int pack(const struct settings *s, const char *const *sources, size_t cou
         .template_count = s->templates.count,
         .class_names = classes,
         .class_count = class_count,
+        .lossless = s->lossless,
         .quality = s->quality,
         .halve_chroma = s->halve_chroma,
         .strict = s->strict,
@@ -310,7 +316,8 @@ static bool print_pair(const dt_pairs *pairs, const dt_pair *pair, uint64_t inde
     json_object_set_new(value, "index", json_integer((json_int_t)index));
     json_object_set_new(value, "width", json_integer(pair->width));
     json_object_set_new(value, "height", json_integer(pair->height));
-    json_object_set_new(value, "jpeg_bytes", json_integer((json_int_t)pair->jpeg_size));
+    json_object_set_new(value, dt_is_png(pair->jpeg, pair->jpeg_size) ? "png_bytes" : "jpeg_bytes",
+                        json_integer((json_int_t)pair->jpeg_size));
     if (pair->label >= 0) {
         json_object_set_new(value, "label", json_integer(pair->label));
         json_object_set_new(value, "class",

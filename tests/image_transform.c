@@ -127,6 +127,60 @@ static void test_repeatable(const dt_image *image)
     }
 }
 
+/* Every pixel tells its place in red and green, and blue is told from both. */
+static dt_image chart(int side)
+{
+    dt_image image = paint(side, side);
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x < side; x++) {
+            uint8_t *p = image.pixels + (size_t)y * image.stride + 3 * (size_t)x;
+            p[0] = (uint8_t)x, p[1] = (uint8_t)y, p[2] = (uint8_t)(7 * x + 13 * y);
+        }
+    return image;
+}
+
+/* Pixels of `got` that are no pixel of the chart; the rest lie one step from their left neighbours. */
+static int not_of_chart(int *stepped)
+{
+    int bad = 0;
+    *stepped = 0;
+    for (int i = 0; i < SIZE * SIZE; i++) {
+        int value[3];
+        for (int c = 0; c < 3; c++) {
+            value[c] = (int)lrintf(got[3 * i + c] * 255);
+            bad += got[3 * i + c] != (float)value[c] * (float)(1 / 255.0); /* no rounding but this one */
+        }
+        bad += value[2] != (uint8_t)(7 * value[0] + 13 * value[1]);
+        if (i % SIZE)
+            *stepped += abs(value[0] - (int)lrintf(got[3 * i - 3] * 255)) == 1;
+    }
+    return bad;
+}
+
+/* Where the picture has the output's scale nothing is resampled: pixels come out as they are, in every mode. */
+static void test_copies(void)
+{
+    for (int mode = DT_TRANSFORM_EVAL; mode <= DT_TRANSFORM_PAD_CROP; mode++) {
+        dt_transform t = plain((dt_transform_mode)mode);
+        dt_image image = chart(mode == DT_TRANSFORM_RANDOM_RESIZED_CROP ? 2 * SIZE : SIZE);
+        memset(t.background, 0, sizeof t.background); /* the chart's first pixel */
+        t.scale[0] = t.scale[1] = mode == DT_TRANSFORM_RANDOM_RESIZED_CROP ? 0.25 : 1;
+        t.ratio[0] = t.ratio[1] = 1;
+        int bad = 0, stepped = 0, least = SIZE * SIZE, differ = 0;
+        for (uint64_t seed = 0; seed < 40; seed++) {
+            if (seed)
+                memcpy(want, got, sizeof want);
+            bad += !run(&t, &image, seed, got) || not_of_chart(&stepped);
+            least = stepped < least ? stepped : least;
+            differ += seed && !equal(got, want);
+        }
+        ok(bad == 0, "mode %d: pixels are copied", mode);
+        ok(least >= SIZE * SIZE * 3 / 4, "mode %d: side by side (%d of %d)", mode, least, SIZE * (SIZE - 1));
+        ok(mode == DT_TRANSFORM_EVAL ? differ == 0 : differ > 30, "mode %d: from places that differ", mode);
+        dt_image_free(&image);
+    }
+}
+
 /* The crop, read back from the gradients; rough, as the resize rounds. */
 static void test_crop_statistics(void)
 {
@@ -417,6 +471,7 @@ int main(void)
     test_resize();
     test_crop_statistics();
     test_crop_exact();
+    test_copies();
     test_reduced();
     test_jitter();
     test_pad_crop();

@@ -28,9 +28,16 @@ END
 check "packs a folder" 0 "^b.lmdb: 3 pairs, 6 captions, 2 classes" -o b.lmdb -t "a {}" -t "one {}" data
 "$duet" pack --show 0 --jpeg - b.lmdb | cmp -s - data/cat/1.jpg
 report "JPEG bytes go in untouched" $?
-check "a PNG becomes a JPEG" 0 '"width": 1,' --show 2 b.lmdb
+check "a PNG becomes a JPEG" 0 '"jpeg_bytes": ' --show 2 b.lmdb
+check "packs without loss" 0 "^l.lmdb: 3 pairs" --lossless -o l.lmdb data
+check "or stays a PNG" 0 '"png_bytes": ' --show 2 l.lmdb
+"$duet" pack --show 0 --jpeg - l.lmdb | cmp -s - data/cat/1.jpg
+report "a JPEG beside it stays untouched" $?
+check "which the store tells" 0 '"lossless": 1,' --list l.lmdb
+check "and several stores together" 0 '"lossless": 2,' --list b.lmdb l.lmdb l.lmdb
+check "no sampling of chroma without JPEG" 2 "halve-chroma" --lossless --halve-chroma -o m.lmdb data
 check "several stores are one" 0 '"count": 6' --list a.lmdb b.lmdb
-check "a pattern of stores" 0 '"count": 6' --list '?.lmdb'
+check "a pattern of stores" 0 '"count": 6' --list '[ab].lmdb'
 
 head -c 200 data/cat/1.jpg >data/cat/torn.jpg
 : >data/cat/void.jpg

@@ -7,14 +7,16 @@
 #include "data/tokenizer_internal.h"
 #include "data/unigram.h"
 
-enum { MERGES_FILE_MOST = 64 << 20 };
+enum { VOCAB_FILE_MOST = 256 << 20, MERGES_FILE_MOST = 64 << 20 };
 
 /* Lines as an array of texts; the first is passed over where it is a comment, and empty ones at the end are none. */
 static json_t *read_lines(const char *path, dt_error *error)
 {
     size_t size;
     char *text = dt_file_read(path, MERGES_FILE_MOST, &size, error);
-    json_t *lines = text ? json_array() : NULL;
+    json_t *lines = text && size ? json_array() : NULL;
+    if (text && !size)
+        dt_fail(error, "%s: the file is empty", path);
     for (const char *line = text, *next; lines && line < text + size; line = next) {
         const char *end = memchr(line, '\n', (size_t)(text + size - line));
         size_t length = end ? (size_t)(end - line) : (size_t)(text + size - line);
@@ -33,9 +35,20 @@ static json_t *read_lines(const char *path, dt_error *error)
     return lines;
 }
 
+static json_t *load_vocab(const char *path, dt_error *error)
+{
+    size_t size;
+    char *text = dt_file_read(path, (size_t)VOCAB_FILE_MOST, &size, error);
+    json_t *ids = text && size ? dt_json_parse(text, size, path, error) : NULL;
+    if (text && !size)
+        dt_fail(error, "%s: the file is empty", path);
+    free(text);
+    return ids;
+}
+
 dt_tokenizer *dt_tokenizer_load_pair(const char *vocab, const char *merges, dt_error *error)
 {
-    json_t *ids = dt_json_load(vocab, error), *lines = ids ? read_lines(merges, error) : NULL;
+    json_t *ids = load_vocab(vocab, error), *lines = ids ? read_lines(merges, error) : NULL;
     dt_tokenizer *tokenizer = lines ? dt_tokenizer_new(error) : NULL;
     json_t *root = tokenizer ? json_pack("{s:{s:s, s:O, s:O}}", "model", "end_of_word_suffix", DT_WORD_END, "vocab", ids,
                                          "merges", lines) : NULL;

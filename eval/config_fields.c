@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Fields of open_clip's that have no part of their own here, with the value that changes nothing; NULL: none does. */
 static const struct {
@@ -50,7 +51,24 @@ const char *dt_config_place(char *room, size_t size, const char *path, const cha
     return room;
 }
 
-static bool same(const json_t *value, const char *text)
+json_t *dt_config_file(const char *path, dt_error *error)
+{
+    struct stat status;
+    if (!stat(path, &status) && S_ISREG(status.st_mode) && !status.st_size) {
+        dt_fail(error, "%s: the file is empty; expected an object in JSON", path);
+        return NULL;
+    }
+    return dt_json_load(path, error);
+}
+
+bool dt_check_no_device(const char *path, dt_error *error)
+{
+    struct stat status;
+    return stat(path, &status) || S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) ||
+           dt_fail(error, "%s is a device or a pipe, expected a regular file", path);
+}
+
+bool dt_json_says(const json_t *value, const char *text)
 {
     json_t *other = json_loads(text, JSON_DECODE_ANY, NULL);
     bool numbers = json_is_number(value) && json_is_number(other);
@@ -67,7 +85,7 @@ json_t *dt_own_fields(const json_t *json, dt_described what, const char *file, c
         dt_fail(error, "out of memory");
     for (size_t i = 0; own && i < sizeof foreign / sizeof *foreign; i++) {
         const json_t *value = foreign[i].where & what ? json_object_get(own, foreign[i].key) : NULL;
-        if (value && !json_is_null(value) && foreign[i].harmless && !same(value, foreign[i].harmless)) {
+        if (value && !json_is_null(value) && foreign[i].harmless && !dt_json_says(value, foreign[i].harmless)) {
             char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
             dt_fail(error, "%s: %s: %.100s is not supported, only %s", file,
                     dt_config_place(place, sizeof place, path, foreign[i].key), text ? text : "it", foreign[i].harmless);

@@ -1,4 +1,6 @@
 #include "eval/model.h"
+#include "eval/model_file.h"
+#include "eval/origin.h"
 #include "kernels/plan.h"
 
 #include <math.h>
@@ -6,6 +8,7 @@
 #include <string.h>
 
 struct dt_encoder {
+    const dt_model *model;
     dt_graph *graph;
     dt_plan *plan;
     dt_tensor *samples, *rows;
@@ -49,6 +52,8 @@ dt_encoder *dt_encoder_new(dt_model *model, const dt_backend *backend, dt_tower 
     dt_encoder *e = calloc(1, sizeof *e);
     if (tower == DT_TOWER_TEXT && !model->config.has_text)
         return fail(e, error, "this model has no text tower");
+    if (tower == DT_TOWER_IMAGE && !dt_clip_image_size(&model->config))
+        return fail(e, error, "this model knows points of the plane, and no images");
     if (layer == DT_LAYER_EMBEDDING && !model->config.embed_dim)
         return fail(e, error, "this model is an image tower alone; it has no embeddings to compare with texts");
     if (layer == DT_LAYER_LOGITS && (!model->head.classes || model->head.tower != tower))
@@ -56,6 +61,7 @@ dt_encoder *dt_encoder_new(dt_model *model, const dt_backend *backend, dt_tower 
                                                      : "this model has no classifier of images");
     if (!e || !(e->graph = dt_graph_new()))
         return fail(e, error, "out of memory");
+    e->model = model;
     e->batch = batch;
     e->context = tower == DT_TOWER_TEXT ? model->config.text.context_length : 0;
     e->samples = input(e, &model->config, tower);
@@ -101,6 +107,18 @@ size_t dt_encoder_width(const dt_encoder *e)
     return e->width;
 }
 
+/* Rows that are not finite are of no use to anyone; the weights are to blame, or a sample. */
+static bool check_rows(const dt_encoder *e, int count, dt_error *error)
+{
+    for (size_t i = 0; i < (size_t)count * e->width; i++)
+        if (!isfinite(e->whole[i])) {
+            if (!dt_model_check_finite(e->model, error))
+                return dt_fail_prefix(error, "what the model gives is not finite, it has diverged");
+            return dt_fail(error, "what the model gives for sample %zu of a batch is not finite", i / e->width);
+        }
+    return true;
+}
+
 bool dt_encoder_run(dt_encoder *e, const void *samples, int count, float *rows, dt_error *error)
 {
     if (count < 1 || count > e->batch)
@@ -114,6 +132,8 @@ bool dt_encoder_run(dt_encoder *e, const void *samples, int count, float *rows, 
     if (message)
         return dt_fail(error, "%s", message);
     dt_plan_read(e->plan, e->rows, e->whole);
+    if (!check_rows(e, count, error))
+        return false;
     memcpy(rows, e->whole, sizeof(float) * (size_t)count * e->width);
     return true;
 }
@@ -122,8 +142,7 @@ bool dt_encode_texts(dt_model *model, dt_encoder *e, const char *const *texts, s
                      dt_error *error)
 {
     if (!model->tokenizer)
-        return dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights%s%.300s",
-                       *model->note ? "; " : "", model->note);
+        return dt_no_tokenizer(model, error);
     size_t batch = (size_t)e->batch, context = (size_t)e->context;
     int32_t *ids = calloc(batch * context, sizeof *ids);
     bool good = ids || dt_fail(error, "out of memory");

@@ -1,4 +1,5 @@
 #include "eval/head.h"
+#include "eval/origin.h"
 
 #include <math.h>
 
@@ -27,7 +28,7 @@ bool dt_model_head_new(dt_model **model, dt_tower tower, bool on_embedding, cons
                        dt_error *error)
 {
     if (tower == DT_TOWER_TEXT && !(*model)->tokenizer) {
-        dt_fail(error, "the text tower needs a tokenizer; the model came without one");
+        dt_no_tokenizer(*model, error);
         return give_up(model);
     }
     *model = dt_model_with_head(*model, describe(tower, on_embedding, names, count), error);
@@ -55,8 +56,7 @@ bool dt_model_head_from_classes(dt_model **model, dt_tower tower, const dt_class
                                 dt_error *error)
 {
     bool good = (*model)->config.has_text || dt_fail(error, "the model has no text tower to read class names with");
-    good = good && ((*model)->tokenizer ||
-                    dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights"));
+    good = good && ((*model)->tokenizer || dt_no_tokenizer(*model, error));
     good = good && (classes->count > 1 || dt_fail(error, "%s: one class; expected at least two", classes->origin));
     if (!good)
         return give_up(model);

@@ -1,6 +1,8 @@
 #include "eval/hf_config.h"
 
 #include "data/file.h"
+#include "eval/config_fields.h"
+#include "eval/hf_fields.h"
 #include "eval/open_clip_config.h"
 #include "eval/preprocess.h"
 
@@ -12,6 +14,8 @@ typedef struct tower {
     int width, hidden, layers, heads, projection;
     int image_size, patch_size, channels; /* vision */
     int vocab, positions;                 /* text */
+    int kv_heads, head_width;             /* 0: not said */
+    const json_t *end;                    /* text: the token's id; NULL: not said */
     const char *act;
     double eps;
     bool head; /* vision of SigLIP: the attention pool */
@@ -21,7 +25,7 @@ static json_t *load(const char *folder, const char *name, dt_error *error)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    return dt_json_load(path, error);
+    return dt_config_file(path, error);
 }
 
 static bool has(const char *folder, const char *name)
@@ -41,8 +45,10 @@ bool dt_is_hf_folder(const char *folder)
 
 /* ---- config.json ---- */
 
-static bool read_tower(const json_t *json, const char *file, const char *path, tower *t, dt_error *error)
+static bool read_tower(const json_t *root, const char *file, const char *path, tower *t, dt_hf_unknown *unknown,
+                       dt_error *error)
 {
+    const json_t *json = json_object_get(root, path);
     const dt_json_field fields[] = {
         {"hidden_size", DT_JSON_INT, &t->width, .least = 1, .most = 65536},
         {"intermediate_size", DT_JSON_INT, &t->hidden, .least = 1, .most = 1 << 20},
@@ -57,9 +63,14 @@ static bool read_tower(const json_t *json, const char *file, const char *path, t
         {"hidden_act", DT_JSON_STRING, &t->act, .choices = "quick_gelu|gelu|gelu_pytorch_tanh"},
         {"layer_norm_eps", DT_JSON_DOUBLE, &t->eps, .least = 1e-20, .most = 1},
         {"vision_use_head", DT_JSON_BOOL, &t->head, .required = false},
+        {"num_key_value_heads", DT_JSON_INT, &t->kv_heads, .least = 1, .most = 65536},
+        {"head_dim", DT_JSON_INT, &t->head_width, .least = 1, .most = 65536},
+        {"eos_token_id", DT_JSON_ANY, &t->end, .required = false},
     };
+    const size_t count = sizeof fields / sizeof *fields;
     return !json || json_is_null(json) ||
-           dt_json_read_known(json, file, path, fields, sizeof fields / sizeof *fields, error);
+           (dt_json_read_known(json, file, path, fields, count, error) &&
+            dt_hf_pass_over(json, DT_HF_TOWER, file, path, fields, count, unknown, error));
 }
 
 /* What description fields a transformer has; `json` is a new object, NULL where there is no memory. */
@@ -97,8 +108,33 @@ static json_t *describe(const tower *vision, const tower *text, int embed_dim, b
     return json;
 }
 
+/* Heads as CLIP and SigLIP have them: each with its own keys and values, and together as wide as the tower. */
+static bool check_heads(const tower *t, const char *path, const char *file, dt_error *error)
+{
+    if (t->kv_heads && t->kv_heads != t->heads)
+        return dt_fail(error, "%s: %s.num_key_value_heads: %d is not supported, only num_attention_heads, %d", file, path,
+                       t->kv_heads, t->heads);
+    if (t->head_width && (int64_t)t->head_width * t->heads != t->width)
+        return dt_fail(error, "%s: %s.head_dim: %d is not supported, only hidden_size / num_attention_heads, %d / %d", file,
+                       path, t->head_width, t->width, t->heads);
+    return true;
+}
+
+/* transformers reads a text at the first such token; an id of 2 means the largest one, after the first published files. */
+static bool check_end(const tower *text, const char *file, dt_error *error)
+{
+    json_int_t end = json_integer_value(text->end);
+    if (!json_is_integer(text->end) || end == 2 || end == text->vocab - 1)
+        return true;
+    return dt_fail(error, "%s: text_config.eos_token_id: %lld is not supported: texts are read at their largest id, and the "
+                          "vocabulary has %d", file, (long long)end, text->vocab);
+}
+
 static bool check(const tower *vision, const tower *text, int embed_dim, bool siglip, const char *file, dt_error *error)
 {
+    if (!check_heads(vision, "vision_config", file, error) || !check_heads(text, "text_config", file, error) ||
+        (!siglip && !check_end(text, file, error)))
+        return false;
     if (!strcmp(vision->act, "quick_gelu") != !strcmp(text->act, "quick_gelu"))
         return dt_fail(error, "%s: hidden_act is \"%s\" in vision_config and \"%s\" in text_config; QuickGELU in one tower "
                               "alone is not supported", file, vision->act, text->act);
@@ -110,7 +146,7 @@ static bool check(const tower *vision, const tower *text, int embed_dim, bool si
     return true;
 }
 
-static json_t *read_config(const json_t *root, const char *file, bool siglip, dt_error *error)
+static json_t *read_config(const json_t *root, const char *file, bool siglip, dt_hf_unknown *unknown, dt_error *error)
 {
     tower vision = {.width = 768, .hidden = 3072, .layers = 12, .heads = 12, .image_size = 224, .patch_size = 32, .channels = 3,
                     .act = "quick_gelu", .eps = 1e-5};
@@ -128,11 +164,12 @@ static json_t *read_config(const json_t *root, const char *file, bool siglip, dt
         vision.eps = text.eps = 1e-6;
     }
     /* The older files say some of it twice; theirs too takes the second. */
-    if (!read_tower(json_object_get(root, "vision_config"), file, "vision_config", &vision, error) ||
-        !read_tower(json_object_get(root, "vision_config_dict"), file, "vision_config_dict", &vision, error) ||
-        !read_tower(json_object_get(root, "text_config"), file, "text_config", &text, error) ||
-        !read_tower(json_object_get(root, "text_config_dict"), file, "text_config_dict", &text, error) ||
-        !dt_json_read_known(root, file, "", fields, 2, error))
+    if (!read_tower(root, file, "vision_config", &vision, unknown, error) ||
+        !read_tower(root, file, "vision_config_dict", &vision, unknown, error) ||
+        !read_tower(root, file, "text_config", &text, unknown, error) ||
+        !read_tower(root, file, "text_config_dict", &text, unknown, error) ||
+        !dt_json_read_known(root, file, "", fields, 2, error) ||
+        !dt_hf_pass_over(root, DT_HF_MODEL, file, "", fields, 2, unknown, error))
         return NULL;
     embed_dim = siglip ? vision.width : embed_dim;
     if (!check(&vision, &text, embed_dim, siglip, file, error))
@@ -167,7 +204,7 @@ typedef struct processor {
     int resample;
 } processor;
 
-static bool read_processor(const json_t *json, const char *file, processor *p, dt_error *error)
+static bool read_processor(const json_t *json, const char *file, processor *p, dt_hf_unknown *unknown, dt_error *error)
 {
     const dt_json_field fields[] = {
         {"size", DT_JSON_ANY, &p->size, .required = false},
@@ -181,7 +218,9 @@ static bool read_processor(const json_t *json, const char *file, processor *p, d
         {"rescale_factor", DT_JSON_DOUBLE, &p->factor, .least = 1e-9, .most = 1e9},
         {"resample", DT_JSON_INT, &p->resample, .least = 0, .most = 5},
     };
-    return dt_json_read_known(json, file, "", fields, sizeof fields / sizeof *fields, error);
+    const size_t count = sizeof fields / sizeof *fields;
+    return dt_json_read_known(json, file, "", fields, count, error) &&
+           dt_hf_pass_over(json, DT_HF_PROCESSOR, file, "", fields, count, unknown, error);
 }
 
 /* Geometry: a resize by the short side or to a square, then a crop. */
@@ -225,7 +264,8 @@ static bool settle_colour(const processor *p, const char *file, dt_transform *t,
     return dt_transform_check(t, error) || dt_fail_prefix(error, "%s", file);
 }
 
-static json_t *read_preprocessor(const char *folder, int image_size, bool siglip, dt_error *error)
+static json_t *read_preprocessor(const char *folder, int image_size, bool siglip, dt_hf_unknown *unknown,
+                                 dt_error *error)
 {
     const char *file = has(folder, "preprocessor_config.json") ? "preprocessor_config.json"
                        : has(folder, "processor_config.json")  ? "processor_config.json" : NULL;
@@ -243,7 +283,7 @@ static json_t *read_preprocessor(const char *folder, int image_size, bool siglip
         json = json_object_get(root, "image_processor");
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", folder, file);
-    bool good = root && read_processor(json, path, &p, error) && settle_geometry(&p, siglip, path, &t, error) &&
+    bool good = root && read_processor(json, path, &p, unknown, error) && settle_geometry(&p, siglip, path, &t, error) &&
                 settle_colour(&p, path, &t, error);
     json_decref(root);
     json_t *result = good ? dt_preprocess_json(&t) : NULL;
@@ -254,26 +294,35 @@ static json_t *read_preprocessor(const char *folder, int image_size, bool siglip
 
 /* ---- */
 
-json_t *dt_hf_description(const char *folder, dt_naming *naming, dt_error *error)
+/* The folder that a file lies in. */
+static void folder_of(const char *file, char folder[4096])
 {
-    char file[4200];
-    snprintf(file, sizeof file, "%s/config.json", folder);
-    json_t *root = dt_json_load(file, error), *json = NULL;
+    const char *slash = strrchr(file, '/');
+    snprintf(folder, 4096, "%.*s", slash ? (int)(slash - file + (slash == file)) : 1, slash ? file : ".");
+}
+
+json_t *dt_hf_description(const char *file, dt_naming *naming, char *note, size_t room, dt_error *error)
+{
+    char folder[4096];
+    json_t *root = dt_config_file(file, error), *json = NULL;
     const char *type = NULL;
+    dt_hf_unknown unknown = {""};
     const dt_json_field fields[] = {
         {"model_type", DT_JSON_STRING, &type, .required = true, .choices = "clip|siglip"}};
+    folder_of(file, folder);
     if (root && dt_json_read_known(root, file, "", fields, 1, error)) {
         bool siglip = !strcmp(type, "siglip");
         *naming = siglip ? DT_NAMES_HF_SIGLIP : DT_NAMES_HF_CLIP;
-        json = read_config(root, file, siglip, error);
+        json = read_config(root, file, siglip, &unknown, error);
     }
     const json_t *vision = json_object_get(json, "vision_cfg");
     json_t *preprocess = json ? read_preprocessor(folder, (int)json_integer_value(json_object_get(vision, "image_size")),
-                                                  *naming == DT_NAMES_HF_SIGLIP, error) : NULL;
+                                                  *naming == DT_NAMES_HF_SIGLIP, &unknown, error) : NULL;
     if (json && (!preprocess || json_object_set_new(json, "preprocess_cfg", preprocess))) {
         json_decref(json);
         json = NULL;
     }
     json_decref(root);
+    snprintf(note, room, "%s%s", *unknown.names ? "fields that are not known were passed over: " : "", unknown.names);
     return json;
 }

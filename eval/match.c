@@ -2,6 +2,8 @@
 
 #include "eval/positions.h"
 
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,15 +17,22 @@ typedef struct source {
 
 /* ---- What differs ---- */
 
-enum { PATTERNS = 64, LINE = 320 };
+enum { PATTERNS = 40, FEW = 6, LINE = 320 };
 
-/* Names with their numbers as "*", and how often each came. */
+typedef enum { OTHER_SHAPE, MISSING, SUPERFLUOUS, NO_PLACE, KINDS } kind;
+
+static const char *const kind_text[] = {"of another shape", "missing", "not part of this model",
+                                        "without a place in such a file"};
+
+/* Of each kind, names with their numbers as "*", and how often each came; those beyond PATTERNS are only counted. */
 typedef struct differences {
-    char line[PATTERNS][LINE];
-    int times[PATTERNS], patterns, count, unlisted;
+    struct {
+        char line[PATTERNS][LINE];
+        int times[PATTERNS], patterns, count, unlisted;
+    } of[KINDS];
 } differences;
 
-static void differ(differences *d, const char *name, const char *what)
+static void differ(differences *d, kind k, const char *name, const char *what)
 {
     char line[LINE] = "";
     for (size_t n = 0; *name && n < 200; name++) {
@@ -36,39 +45,78 @@ static void differ(differences *d, const char *name, const char *what)
     }
     size_t used = strlen(line);
     snprintf(line + used, sizeof line - used, " %s", what);
-    d->count++;
-    for (int i = 0; i < d->patterns; i++)
-        if (!strcmp(d->line[i], line)) {
-            d->times[i]++;
+    int *patterns = &d->of[k].patterns;
+    d->of[k].count++;
+    for (int i = 0; i < *patterns; i++)
+        if (!strcmp(d->of[k].line[i], line)) {
+            d->of[k].times[i]++;
             return;
         }
-    if (d->patterns == PATTERNS) {
-        d->unlisted++;
+    if (*patterns == PATTERNS) {
+        d->of[k].unlisted++;
         return;
     }
-    memcpy(d->line[d->patterns], line, sizeof line);
-    d->times[d->patterns++] = 1;
+    memcpy(d->of[k].line[*patterns], line, sizeof line);
+    d->of[k].times[(*patterns)++] = 1;
 }
 
+/* Appends as far as there is room; false: there was none, and nothing is appended. */
+static bool add(char *list, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+static bool add(char *list, size_t size, const char *format, ...)
+{
+    size_t used = strlen(list);
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(list + used, size - used, format, arguments);
+    va_end(arguments);
+    if (length >= 0 && (size_t)length < size - used)
+        return true;
+    list[used] = '\0';
+    return false;
+}
+
+/* Up to `most` patterns of a kind, and how many tensors are in the others. Returns whether all could be listed. */
+static bool list_kind(const differences *d, kind k, int most, char *list, size_t size)
+{
+    enum { REST = 60 }; /* room for the number of those that are not listed */
+    int rest = d->of[k].unlisted;
+    for (int i = 0; i < d->of[k].patterns; i++) {
+        char times[32] = "";
+        if (d->of[k].times[i] > 1)
+            snprintf(times, sizeof times, " (%d times)", d->of[k].times[i]);
+        if (i >= most || !add(list, size - REST, "; %s%s", d->of[k].line[i], times))
+            rest += d->of[k].times[i];
+    }
+    if (rest)
+        add(list, size, "; and %d more %s", rest, kind_text[k]);
+    return !rest;
+}
+
+/* One line: all there is where it is not much, else the first of each kind. */
 static bool report(const differences *d, const char *path, dt_error *error)
 {
-    char list[sizeof ((dt_error *)0)->message] = "";
-    int unlisted = d->unlisted;
-    if (!d->count)
-        return true;
-    for (int i = 0; i < d->patterns; i++) {
-        size_t used = strlen(list);
-        char times[32] = "";
-        if (d->times[i] > 1)
-            snprintf(times, sizeof times, " (%d times)", d->times[i]);
-        if (used + strlen(d->line[i]) + strlen(path) + 160 < sizeof list)
-            snprintf(list + used, sizeof list - used, "%s%s%s", used ? "; " : "", d->line[i], times);
-        else
-            unlisted += d->times[i];
+    enum { ROOM = sizeof ((dt_error *)0)->message - 400 };
+    char list[ROOM], counts[200] = "";
+    int total = 0, patterns = 0;
+    for (kind k = 0; k < KINDS; k++) {
+        total += d->of[k].count;
+        patterns += d->of[k].patterns + (d->of[k].unlisted > 0);
+        if (d->of[k].count)
+            add(counts, sizeof counts, "%s%d %s", *counts ? ", " : "", d->of[k].count, kind_text[k]);
     }
-    if (unlisted)
-        snprintf(list + strlen(list), sizeof list - strlen(list), "; and %d more", unlisted);
-    return dt_fail(error, "%s does not hold this model, %d tensors differ: %s", path, d->count, list);
+    if (!total)
+        return true;
+    bool whole = patterns <= PATTERNS;
+    *list = '\0';
+    for (kind k = 0; k < KINDS && whole; k++)
+        whole = list_kind(d, k, PATTERNS, list, ROOM);
+    if (!whole)
+        *list = '\0';
+    for (kind k = 0; k < KINDS && !whole; k++) /* a quarter of the room for each */
+        list_kind(d, k, FEW, list, strlen(list) + (ROOM - strlen(list)) / (size_t)(KINDS - k));
+    return dt_fail(error, "%.150s does not hold this model, %d tensor%s (%s): %s", path, total,
+                   total > 1 ? "s differ" : " differs", counts, list + 2);
 }
 
 /* ---- Finding ---- */
@@ -134,7 +182,7 @@ static void check_shape(const dt_param_info *info, const dt_foreign_name *f, boo
         dt_shape part = whole(s->part[p]);
         snprintf(what, sizeof what, "is %.50s, expected %.50s%s", dt_shape_text(&part).chars, dt_shape_text(&wanted).chars,
                  s->parts > 1 ? " with its others" : "");
-        differ(d, f->name[p], what);
+        differ(d, OTHER_SHAPE, f->name[p], what);
     }
 }
 
@@ -150,14 +198,14 @@ static bool find_sources(const dt_model *model, const dt_weights *w, dt_naming n
         dt_foreign_name f;
         int missing = 0;
         if (!dt_foreign_name_of(naming, info->name, &f)) {
-            differ(d, info->name, "has no place in such a file");
+            differ(d, NO_PLACE, info->name, "has no place in such a file");
             continue;
         }
         sources[i] = (source){.parts = f.parts, .transposed = f.transposed};
         for (int p = 0; p < f.parts; p++) {
             int at = dt_weights_find(w, f.name[p]);
             if (at < 0 && ++missing)
-                differ(d, f.name[p], "is missing");
+                differ(d, MISSING, f.name[p], "is missing");
             else {
                 used[at] = true;
                 sources[i].part[p] = dt_weights_at(w, (size_t)at);
@@ -172,7 +220,7 @@ static bool find_sources(const dt_model *model, const dt_weights *w, dt_naming n
             dt_shape shape = whole(tensor);
             char what[LINE];
             snprintf(what, sizeof what, "%.50s is not part of this model", dt_shape_text(&shape).chars);
-            differ(d, tensor->name, what);
+            differ(d, SUPERFLUOUS, tensor->name, what);
         }
     }
     bool good = report(d, dt_weights_path(w), error);
@@ -229,6 +277,20 @@ static bool place(dt_params *params, const source *sources, const float **lent)
     return dt_params_place(params, lent);
 }
 
+/* The temperature and the bias of logits: one number that is none spoils every score, and shows in no embedding. */
+static bool check_scalars(dt_params *params, const dt_weights *w, dt_error *error)
+{
+    static const char *const names[] = {"logit_scale", "logit_bias"};
+    for (int k = 0; k < 2; k++) {
+        int i = dt_params_find(params, names[k]);
+        float value = i < 0 ? 0 : *dt_params_value(params, i);
+        if (!isfinite(value) || (k == 0 && !isfinite(expf(value))))
+            return dt_fail(error, "%s: %s is %g; expected %s", dt_weights_path(w), names[k], (double)value,
+                           k ? "a finite number" : "the logarithm of a finite factor");
+    }
+    return true;
+}
+
 bool dt_model_match(dt_model *model, const dt_weights *w, dt_naming naming, bool resize, dt_error *error)
 {
     size_t count = (size_t)dt_params_count(model->params);
@@ -243,6 +305,7 @@ bool dt_model_match(dt_model *model, const dt_weights *w, dt_naming naming, bool
         if (!lent[i])
             good = read_value(w, &sources[i], dt_params_info(model->params, (int)i), dt_params_value(model->params, (int)i),
                               error);
+    good = good && check_scalars(model->params, w, error);
     free(sources);
     free(used);
     free(lent);

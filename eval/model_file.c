@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,19 @@ bool dt_model_read(dt_model *model, const char *path, dt_error *error)
     bool good = file && dt_model_fill(model, file, error);
     dt_safetensors_close(file);
     return good;
+}
+
+bool dt_model_check_finite(const dt_model *model, dt_error *error)
+{
+    for (int i = 0; i < dt_params_count(model->params); i++) {
+        const dt_param_info *info = dt_params_info(model->params, i);
+        const float *value = dt_params_value(model->params, i);
+        for (size_t k = 0; k < info->count; k++)
+            if (!isfinite(value[k]))
+                return dt_fail(error, "the model's tensor \"%.200s\" holds %g, at place %zu of %zu", info->name,
+                               (double)value[k], k, info->count);
+    }
+    return true;
 }
 
 bool dt_run_checkpoint(const char *run, char *path, size_t size, uint64_t *step)
@@ -115,17 +129,20 @@ static bool check_end(const dt_model *model, dt_error *error)
                    dt_tokenizer_end(t), dt_tokenizer_vocab_size(t) - 1);
 }
 
-static dt_model *load(dt_origin *origin, int image_size, dt_error *error)
+/* `own`: the description came with the weights, which messages about it then name. */
+static dt_model *load(dt_origin *origin, bool own, int image_size, dt_error *error)
 {
     dt_tokenizer *tokenizer = NULL;
     if ((image_size && !set_image_size(origin->description, image_size, error)) ||
         !dt_origin_tokenizer(origin, &tokenizer, error))
         return NULL;
     dt_model *model = dt_model_declare(origin->description, tokenizer, error);
-    if (!model)
-        return NULL;
-    snprintf(model->note, sizeof model->note, "%s", origin->note);
-    if (!check_end(model, error) || !dt_model_match(model, origin->weights, origin->naming, true, error)) {
+    bool good = model && check_end(model, error);
+    if (!good && own)
+        dt_fail_prefix(error, "%s", dt_weights_path(origin->weights));
+    if (model)
+        snprintf(model->note, sizeof model->note, "%s", origin->note);
+    if (!good || !dt_model_match(model, origin->weights, origin->naming, true, error)) {
         dt_model_free(model);
         return NULL;
     }
@@ -143,7 +160,7 @@ dt_model *dt_model_load_as(const char *path, const json_t *description, int imag
     if (description && !given)
         return NULL;
     if (dt_origin_open(&origin, path, given, error))
-        model = load(&origin, image_size, error);
+        model = load(&origin, !given, image_size, error);
     dt_origin_close(&origin);
     json_decref(given);
     return model;

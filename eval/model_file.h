@@ -12,6 +12,10 @@ dt_st_tensor *dt_model_tensors(const dt_model *model, size_t extra, size_t *coun
 /* Fills parameters and buffers from an open file; see dt_model_read. */
 bool dt_model_fill(dt_model *model, const dt_safetensors *file, dt_error *error);
 
+/* False where a parameter or buffer is not finite: the message names the first. It reads all values, those of a map included:
+ * for after something came out that is not finite. */
+bool dt_model_check_finite(const dt_model *model, dt_error *error);
+
 /* The newest weights in a run's folder: RUN/model.safetensors, else the last of RUN/checkpoints. */
 bool dt_run_weights(const char *run, char *path, size_t size, dt_error *error);
 

@@ -105,18 +105,12 @@ static const rule timm_rest[] = {
     {"visual.attn_pool.mlp.c_fc.bias", "visual.trunk.attn_pool.mlp.fc1.bias", {0}, false, 0},
     {"visual.attn_pool.mlp.c_proj.weight", "visual.trunk.attn_pool.mlp.fc2.weight", {0}, false, 0},
     {"visual.attn_pool.mlp.c_proj.bias", "visual.trunk.attn_pool.mlp.fc2.bias", {0}, false, 0},
-    {"token_embedding.weight", "text.token_embedding.weight", {0}, false, 0},
-    {"positional_embedding", "text.positional_embedding", {0}, false, 0},
-    {"ln_final.weight", "text.ln_final.weight", {0}, false, 0},
-    {"ln_final.bias", "text.ln_final.bias", {0}, false, 0},
-    {"text_projection.weight", "text.text_projection.weight", {0}, false, 0},
-    {"text_projection.bias", "text.text_projection.bias", {0}, false, 0},
     {"logit_scale", "logit_scale", {0}, false, 0},
     {"logit_bias", "logit_bias", {0}, false, 0},
     {0},
 };
 
-/* The towers' blocks: the prefix here and there, and what the block's own names become; NULL: they stay. */
+/* A tower's blocks: the prefix here and there, and what the block's own names become. */
 typedef struct tower {
     const char *duet, *foreign;
     const rule *block;
@@ -128,13 +122,14 @@ typedef struct tower {
 static const struct {
     tower towers[2];
     const rule *lists[2];
+    bool apart; /* texts have their names here, behind "text." */
 } namings[] = {
     [DT_NAMES_HF_CLIP] = {{{VISUAL_BLOCK, "vision_model.encoder.layers.", hf_block},
-                           {TEXT_BLOCK, "text_model.encoder.layers.", hf_block}}, {hf_rest, hf_clip_ends}},
+                           {TEXT_BLOCK, "text_model.encoder.layers.", hf_block}}, {hf_rest, hf_clip_ends}, false},
     [DT_NAMES_HF_SIGLIP] = {{{VISUAL_BLOCK, "vision_model.encoder.layers.", hf_block},
-                             {TEXT_BLOCK, "text_model.encoder.layers.", hf_block}}, {hf_rest, hf_siglip_ends}},
-    [DT_NAMES_TIMM] = {{{VISUAL_BLOCK, "visual.trunk.blocks.", timm_block},
-                        {TEXT_BLOCK, "text.transformer.resblocks.", NULL}}, {timm_rest, NULL}},
+                             {TEXT_BLOCK, "text_model.encoder.layers.", hf_block}}, {hf_rest, hf_siglip_ends}, false},
+    [DT_NAMES_TIMM] = {{{VISUAL_BLOCK, "visual.trunk.blocks.", timm_block}}, {timm_rest}, true},
+    [DT_NAMES_CUSTOM_TEXT] = {.apart = true},
 };
 
 /* Appends as far as there is room. */
@@ -172,30 +167,44 @@ static const rule *find(const rule *list, const char *name)
 static bool in_tower(const tower *t, const char *name, dt_foreign_name *f)
 {
     char prefix[DT_NAME_ROOM];
-    const char *number = name + strlen(t->duet);
-    if (strncmp(name, t->duet, strlen(t->duet)))
+    if (!t->duet || strncmp(name, t->duet, strlen(t->duet)))
         return false;
+    const char *number = name + strlen(t->duet);
     size_t digits = strspn(number, "0123456789");
     const char *own = number + digits + 1;
     if (!digits || digits > 9 || number[digits] != '.')
         return false;
     snprintf(prefix, sizeof prefix, "%s%.*s.", t->foreign, (int)digits, number);
-    const rule same = {.duet = own, .foreign = own}, *r = t->block ? find(t->block, own) : &same;
+    const rule *r = find(t->block, own);
     if (r)
         apply(r, prefix, f);
     return r != NULL;
 }
 
+/* open_clip's CustomTextCLIP; what is of neither tower stays. */
+static const char *text_prefix(const char *name)
+{
+    static const char *const starts[] = {TEXT_BLOCK, "token_embedding.", "positional_embedding", "ln_final.",
+                                         "text_projection"};
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++)
+        if (!strncmp(name, starts[i], strlen(starts[i])))
+            return "text.";
+    return "";
+}
+
 bool dt_foreign_name_of(dt_naming naming, const char *name, dt_foreign_name *f)
 {
     const rule same = {.duet = name, .foreign = name}, *r = naming == DT_NAMES_DUET ? &same : NULL;
+    const char *prefix = namings[naming].apart ? text_prefix(name) : "";
     for (int i = 0; i < 2 && !r; i++) {
         if (in_tower(&namings[naming].towers[i], name, f))
             return true;
         r = find(namings[naming].lists[i], name);
     }
+    if (*prefix || (!r && naming == DT_NAMES_CUSTOM_TEXT))
+        r = &same;
     if (r)
-        apply(r, "", f);
+        apply(r, prefix, f);
     return r != NULL;
 }
 
@@ -210,5 +219,5 @@ bool dt_foreign_passed_over(const char *name)
     for (size_t i = 0; i < sizeof whole / sizeof *whole; i++)
         if (!strcmp(name, whole[i]))
             return true;
-    return !strncmp(name, "optimizer.", 10); /* of Duet's own checkpoints */
+    return !strncmp(name, "optimizer.", 10) || !strncmp(name, "training.", 9); /* of Duet's own checkpoints */
 }

@@ -1,12 +1,13 @@
 /* What Duet's tensors are called in the checkpoints of others. Duet has the names of OpenAI/open_clip itself; the others are
  *   Hugging Face   transformers' CLIPModel and SiglipModel: queries, keys and values apart, projections transposed;
- *   timm           SigLIP as open_clip has it: the image tower below visual.trunk, the text tower below text. */
+ *   timm           SigLIP as open_clip has it: the image tower below visual.trunk, the text tower below text.
+ *   custom text    open_clip's CustomTextCLIP with a tower of its own ("custom_text": true): the text tower below text. */
 #ifndef DUET_EVAL_NAMES_H
 #define DUET_EVAL_NAMES_H
 
 #include <stdbool.h>
 
-typedef enum dt_naming { DT_NAMES_DUET, DT_NAMES_HF_CLIP, DT_NAMES_HF_SIGLIP, DT_NAMES_TIMM } dt_naming;
+typedef enum dt_naming { DT_NAMES_DUET, DT_NAMES_HF_CLIP, DT_NAMES_HF_SIGLIP, DT_NAMES_TIMM, DT_NAMES_CUSTOM_TEXT } dt_naming;
 
 enum { DT_NAME_PARTS = 3, DT_NAME_ROOM = 256 };
 

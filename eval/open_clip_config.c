@@ -1,5 +1,6 @@
 #include "eval/open_clip_config.h"
 
+#include "eval/config_fields.h"
 #include "eval/preprocess.h"
 
 #include <math.h>
@@ -7,7 +8,7 @@
 
 json_t *dt_open_clip_description(const char *path, dt_error *error)
 {
-    json_t *root = dt_json_load(path, error), *json = NULL;
+    json_t *root = dt_config_file(path, error), *json = NULL;
     const json_t *model = NULL, *preprocess = NULL;
     const dt_json_field fields[] = {{"model_cfg", DT_JSON_OBJECT, &model, .required = true},
                                     {"preprocess_cfg", DT_JSON_OBJECT, &preprocess, .required = false}};
@@ -47,8 +48,10 @@ static bool put_transformer(json_t *json, const dt_transformer_config *t)
 static json_t *vit(const dt_vit_config *v, dt_error *error)
 {
     if (v->pool == DT_POOL_PROBE || v->no_class_token || v->patch_bias) {
-        dt_fail(error, "open_clip knows SigLIP's image towers by timm's names only; give one in the description "
-                       "(vision_cfg.timm_model_name) with duet convert --config");
+        dt_fail(error, "open_clip knows SigLIP's image towers by timm's names only, and this model came without one (patches "
+                       "of %d, images of %d pixels, width %d, %d layers); if timm has it, name it first: duet convert IN OUT "
+                       "--config CONFIG, the preset ViT-B-16-SigLIP or a file with vision_cfg.timm_model_name", v->patch_size,
+                v->image_size, v->transformer.width, v->transformer.layers);
         return NULL;
     }
     json_t *json = json_pack("{s:i, s:i, s:i}", "image_size", v->image_size, "patch_size", v->patch_size, "head_width",

@@ -2,6 +2,7 @@
 #ifndef DUET_EVAL_ORIGIN_H
 #define DUET_EVAL_ORIGIN_H
 
+#include "eval/model.h"
 #include "eval/names.h"
 #include "eval/weights.h"
 
@@ -14,7 +15,7 @@ typedef struct dt_origin {
     dt_naming naming;
     bool foreign;        /* not written by Duet */
     char folder[4096];   /* where a tokenizer may lie */
-    char note[512];      /* what was assumed; "": nothing */
+    char note[512];      /* what was assumed, passed over, or could not be used; "": nothing */
 } dt_origin;
 
 /* `path` is one of
@@ -28,8 +29,12 @@ bool dt_origin_open(dt_origin *origin, const char *path, const json_t *given, dt
 void dt_origin_close(dt_origin *origin);
 
 /* The tokenizer that came with it: tokenizer.json, vocab.json with merges.txt, or bpe_simple_vocab_16e6.txt.gz, in the
- * folder, or above a run's checkpoints. *tokenizer is NULL where there is none. SigLIP's own is of a kind that Duet does not
- * read: as good as none, with a note. */
+ * folder, or above a run's checkpoints. *tokenizer is NULL where there is none. One of another model's than CLIP's that cannot
+ * be read is as good as none, with a note. */
 bool dt_origin_tokenizer(dt_origin *origin, dt_tokenizer **tokenizer, dt_error *error);
+
+/* For a loaded model that texts are to be given to: that it has no tokenizer, and where which files were looked for. Always
+ * false. */
+bool dt_no_tokenizer(const dt_model *model, dt_error *error);
 
 #endif

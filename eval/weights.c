@@ -1,7 +1,7 @@
 #include "eval/weights.h"
 
-#include "data/json.h"
 #include "data/tensor_file.h"
+#include "eval/config_fields.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +43,11 @@ static bool gather(dt_weights *w, dt_error *error)
     return true;
 }
 
+static dt_tensor_file *open_file(const char *path, dt_error *error)
+{
+    return dt_check_no_device(path, error) ? dt_tensor_file_open(path, error) : NULL;
+}
+
 /* ---- Shards ---- */
 
 static bool check_name(const char *index, const char *name, dt_error *error)
@@ -72,7 +77,7 @@ static const dt_tensor_file *shard(dt_weights *w, const char *name, dt_error *er
         return NULL;
     }
     w->files = larger;
-    if (!(w->files[w->file_count] = dt_tensor_file_open(path, error))) {
+    if (!(w->files[w->file_count] = open_file(path, error))) {
         dt_fail_prefix(error, "%s", w->path);
         return NULL;
     }
@@ -89,7 +94,7 @@ static bool holds(const dt_tensor_file *file, const char *name)
 
 static bool open_index(dt_weights *w, dt_error *error)
 {
-    json_t *root = dt_json_load(w->path, error), *map = json_object_get(root, "weight_map"), *value;
+    json_t *root = dt_config_file(w->path, error), *map = json_object_get(root, "weight_map"), *value;
     const char *tensor;
     bool good = root != NULL;
     if (root && !json_object_size(map))
@@ -119,7 +124,7 @@ static bool open_files(dt_weights *w, dt_error *error)
         return open_index(w, error);
     if (!(w->files = malloc(sizeof *w->files)))
         return dt_fail(error, "out of memory");
-    w->files[0] = dt_tensor_file_open(w->path, error);
+    w->files[0] = open_file(w->path, error);
     w->file_count = w->files[0] != NULL;
     return w->file_count > 0;
 }

@@ -8,6 +8,7 @@
 #include "eval/assessment.h"
 #include "eval/captions.h"
 #include "eval/map.h"
+#include "eval/origin.h"
 
 enum { BATCH = 128, TOP = 5 };
 
@@ -86,7 +87,7 @@ static bool check(run *r, dt_error *error)
     if (!r->model->config.has_text)
         return dt_fail(error, "this model has no text tower");
     if (!r->model->tokenizer)
-        return dt_fail(error, "the model came without a tokenizer; put its tokenizer.json beside the weights");
+        return dt_no_tokenizer(r->model, error);
     size_t labels = dt_dataset_class_count(o->data);
     for (size_t i = 0; i < r->n; i++)
         r->result->labelled += dt_dataset_labels(o->data)[i] >= 0;

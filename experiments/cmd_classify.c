@@ -11,6 +11,7 @@
 #include "eval/head.h"
 #include "eval/predict.h"
 #include "eval/named_lists.h"
+#include "eval/origin.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
 #include "experiments/load.h"
@@ -383,8 +384,7 @@ static bool check_model(const work *w, dt_error *error)
         return dt_fail(error, "%s has no classifier; name classes with --classes, or train one with duet finetune",
                        s->weights);
     if (texts && !w->model->tokenizer)
-        return dt_fail(error, "%s came without a tokenizer; put its tokenizer.json beside the weights",
-                       s->weights);
+        return dt_no_tokenizer(w->model, error);
     return texts || !s->text_list.count ||
            dt_fail(error, "%s is a classifier of pictures, not of texts", s->weights);
 }

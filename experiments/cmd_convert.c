@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "data/file.h"
-#include "eval/model.h"
+#include "eval/config_fields.h"
+#include "eval/hf_config.h"
 #include "eval/open_clip_config.h"
+#include "eval/origin.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
 
@@ -46,16 +48,30 @@ int dt_cmd_convert(int argc, char **argv)
     return DT_EXIT_FAILURE;
 }
 
-/* A description from a file, open_clip's kind with a model_cfg included, or the name of a preset. */
-static json_t *read_config(const char *word, dt_error *error)
+/* A description from a file: Duet's, open_clip's with a model_cfg, or Hugging Face's; or the name of a preset. `note`: what of
+ * it was passed over. */
+static json_t *read_config(const char *word, char *note, size_t room, dt_error *error)
 {
+    dt_naming naming;
     if (!dt_file_exists(word))
         return dt_model_preset(word, error);
-    json_t *json = dt_json_load(word, error);
-    if (!json_object_get(json, "model_cfg"))
+    json_t *json = dt_config_file(word, error);
+    bool ours = json_object_get(json, "vision_cfg"), open_clip = json_object_get(json, "model_cfg");
+    if (json && ours && dt_model_config(json, word, "", &(dt_clip_config){0}, &(dt_head_config){0}, error))
         return json;
+    if (!json || ours) {
+        json_decref(json);
+        return NULL;
+    }
+    bool hf = json_is_string(json_object_get(json, "model_type"));
     json_decref(json);
-    return dt_open_clip_description(word, error);
+    if (open_clip)
+        return dt_open_clip_description(word, error);
+    if (hf)
+        return dt_hf_description(word, &naming, note, room, error);
+    dt_fail(error, "%s: expected a model's description: with vision_cfg, as Duet and open_clip write it, or model_cfg, as in "
+                   "open_clip_config.json, or model_type, as in Hugging Face's config.json", word);
+    return NULL;
 }
 
 static bool is_file_name(const char *path)
@@ -117,12 +133,17 @@ static bool write_model(const dt_model *model, const char *out, dt_error *error)
 
 static bool convert(const settings *s, dt_error *error)
 {
-    json_t *config = s->config ? read_config(s->config, error) : NULL;
+    char passed_over[256] = "";
+    json_t *config = s->config ? read_config(s->config, passed_over, sizeof passed_over, error) : NULL;
     dt_model *model = s->config && !config ? NULL : dt_model_load_as(s->in, config, s->image_size, error);
     bool good = model && write_model(model, s->out, error);
     if (good) {
-        if (*model->note)
-            fprintf(stderr, "duet convert: %s\n", model->note);
+        if (*passed_over)
+            fprintf(stderr, "duet convert: note: %s: %s\n", s->config, passed_over);
+        if (model->config.has_text && !model->tokenizer && !dt_no_tokenizer(model, error))
+            fprintf(stderr, "duet convert: note: %s\n", error->message);
+        else if (*model->note)
+            fprintf(stderr, "duet convert: note: %s\n", model->note);
         printf("%s: %zu parameters, images of %d pixels, %s\n", s->out, dt_params_trainable(model->params),
                model->preprocess.size, model->tokenizer ? "with its tokenizer" : "without a tokenizer");
     }

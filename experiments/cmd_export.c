@@ -24,7 +24,7 @@ int dt_cmd_export(int argc, char **argv)
     dt_model *model = dt_model_load(words[0], &error);
     bool good = model && (strcmp(format, "hf") ? dt_export_open_clip : dt_export_hf)(model, words[1], &error);
     if (good && *model->note)
-        fprintf(stderr, "duet export: %s\n", model->note);
+        fprintf(stderr, "duet export: note: %s\n", model->note);
     if (good)
         printf("%s: %zu parameters, %s\n", words[1], dt_params_trainable(model->params),
                model->tokenizer ? "with its tokenizer" : "without a tokenizer");

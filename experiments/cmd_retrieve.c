@@ -9,6 +9,7 @@
 #include "eval/captions.h"
 #include "eval/features.h"
 #include "eval/findings.h"
+#include "eval/origin.h"
 #include "eval/report/gallery_page.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
@@ -440,9 +441,7 @@ static bool check(const work *w, dt_error *error)
     bool texts = s->texts || s->interactive || !w->count || w->queries[0].kind == DT_QUERY_TEXT;
     if (texts && !w->model->config.has_text)
         return dt_fail(error, "%s has no text tower; --image FILE finds images for a picture", s->weights);
-    return !texts || w->model->tokenizer ||
-           dt_fail(error, "%s came without a tokenizer; put its tokenizer.json beside the weights",
-                   s->weights);
+    return !texts || w->model->tokenizer || dt_no_tokenizer(w->model, error);
 }
 
 static bool open_all(work *w, dt_error *error)

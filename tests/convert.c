@@ -6,7 +6,9 @@
 #include "data/transform.h"
 #include "eval/export.h"
 #include "eval/model.h"
+#include "eval/model_file.h"
 #include "eval/names.h"
+#include "eval/origin.h"
 #include "eval/weights.h"
 #include "tests/tap.h"
 
@@ -258,6 +260,115 @@ static void differences(void)
     dt_model_free(b);
 }
 
+/* Of many that differ, the first of each kind and how many more. */
+static void many_differences(void)
+{
+    dt_model *a = small("{\"image_size\": 8, \"patch_size\": 4, \"width\": 8, \"heads\": 1, \"layers\": 2}");
+    dt_st_tensor tensors[60];
+    char written[60][32];
+    const float one = 1;
+    for (int i = 0; i < 60; i++) {
+        snprintf(written[i], sizeof written[i], "other%02d", i);
+        tensors[i] = (dt_st_tensor){.name = written[i], .type = DT_ST_F32, .data = &one};
+    }
+    bool made = a && dt_safetensors_write(in_dir("many.safetensors"), tensors, 60, NULL, 0, &error);
+    ok(made && !dt_model_read(a, in_dir("many.safetensors"), &error), "a file of other things is refused");
+    static const char *const parts[] = {" tensors differ (", " missing, 60 not part of this model): ", "; other05 [] is not",
+                                        "; and 54 more not part of this model"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!ok(strstr(error.message, parts[i]), "it says: %s", parts[i]))
+            printf("# %s\n", error.message);
+    ok(!strstr(error.message, "other06") && strlen(error.message) < 1500, "and not more (%zu bytes)", strlen(error.message));
+    dt_model_free(a);
+}
+
+/* open_clip's CustomTextCLIP: the same tensors, those of texts behind "text.". */
+static void custom_text(void)
+{
+    dt_model *model = load(fixture("openai-vit.pt"));
+    size_t count = (size_t)dt_params_count(model->params);
+    dt_st_tensor *tensors = dt_model_tensors(model, 0, &count);
+    char (*renamed)[DT_NAME_ROOM] = calloc(count, sizeof *renamed);
+    int moved = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool stays = !strncmp(tensors[i].name, "visual.", 7) || !strncmp(tensors[i].name, "logit_", 6);
+        snprintf(renamed[i], sizeof renamed[i], "%s%s", stays ? "" : "text.", tensors[i].name);
+        tensors[i].name = renamed[i];
+        moved += !stays;
+    }
+    bool good = dt_export_open_clip(model, in_dir("custom"), &error) &&
+                dt_safetensors_write(in_dir("custom/open_clip_model.safetensors"), tensors, count, NULL, 0, &error);
+    json_t *config = good ? dt_json_load(in_dir("custom/open_clip_config.json"), &error) : NULL;
+    json_object_set_new(json_object_get(config, "model_cfg"), "custom_text", json_true());
+    ok(moved > 10 && config && dt_json_write(in_dir("custom/open_clip_config.json"), config, &error),
+       "a model with the text tower apart (%d tensors)", moved);
+    dt_model *again = load(in_dir("custom"));
+    ok(same_values(model, again), "is read under its names");
+    ok(!dt_no_tokenizer(again, &error) && strstr(error.message, "/custom for tokenizer.json, bpe_simple_vocab_16e6.txt.gz, "
+                                                                "vocab.json with merges.txt)"),
+       "which files were looked for where: %s", error.message);
+    dt_model_free(again);
+    unlink(in_dir("custom/open_clip_config.json"));
+    ok(!dt_model_load(in_dir("custom/open_clip_model.safetensors"), &error) &&
+           strstr(error.message, "there is no open_clip_config.json beside it"), "but not without its configuration");
+    json_decref(config);
+    free(renamed);
+    free(tensors);
+    dt_model_free(model);
+}
+
+/* An image that is no whole number of patches: its last rows and columns are not seen, as in open_clip and transformers (found
+ * equal to both within 3e-7 for 30 pixels in patches of 8). */
+static void cut_patches(void)
+{
+    enum { LARGE = 11, SMALL = 8, WIDTH = 8 };
+    dt_model *large = small("{\"image_size\": 11, \"patch_size\": 4, \"width\": 8, \"heads\": 1, \"layers\": 1}");
+    dt_model *plain = small("{\"image_size\": 8, \"patch_size\": 4, \"width\": 8, \"heads\": 1, \"layers\": 1}");
+    float whole[LARGE][LARGE][3], cut[SMALL][SMALL][3], rows[2][WIDTH];
+    for (int i = 0; i < LARGE * LARGE * 3; i++)
+        (&whole[0][0][0])[i] = (float)sin(i * 0.7);
+    for (int y = 0; y < SMALL; y++)
+        memcpy(cut[y], whole[y], sizeof cut[y]);
+    ok(large && plain && same_values(large, plain), "the same grid of patches");
+    dt_encoder *a = dt_image_encoder_new(large, dt_cpu(), 1, &error), *b = dt_image_encoder_new(plain, dt_cpu(), 1, &error);
+    ok(a && b && dt_encoder_run(a, whole, 1, rows[0], &error) && dt_encoder_run(b, cut, 1, rows[1], &error), "both run");
+    near("what is beyond the last whole patch is not seen", rows[0], rows[1], WIDTH, 1e-6);
+    dt_encoder_free(a);
+    dt_encoder_free(b);
+    dt_model_free(large);
+    dt_model_free(plain);
+}
+
+/* Numbers that are none. */
+static void not_finite(void)
+{
+    dt_model *model = small("{\"image_size\": 8, \"patch_size\": 4, \"width\": 8, \"heads\": 1, \"layers\": 1}");
+    int scale = dt_params_find(model->params, "logit_scale"), weight = dt_params_find(model->params, "visual.conv1.weight");
+    static const float bad[] = {NAN, INFINITY, -INFINITY, 1e4f};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        *dt_params_value(model->params, scale) = bad[i];
+        bool saved = dt_model_save(model, in_dir("bad.safetensors"), &error);
+        ok(saved && !dt_model_load(in_dir("bad.safetensors"), &error) && strstr(error.message, "logit_scale is "),
+           "refused: %s", error.message);
+    }
+    *dt_params_value(model->params, scale) = 2;
+    ok(dt_model_check_finite(model, &error), "all finite");
+    dt_params_value(model->params, weight)[7] = NAN;
+    ok(!dt_model_check_finite(model, &error) && strstr(error.message, "\"visual.conv1.weight\" holds nan, at place 7 of 384"),
+       "the first tensor that is not: %s", error.message);
+    float image[8 * 8 * 3] = {0}, row[8];
+    dt_encoder *encoder = dt_image_encoder_new(model, dt_cpu(), 2, &error);
+    ok(encoder && !dt_encoder_run(encoder, image, 1, row, &error) &&
+           strstr(error.message, "what the model gives is not finite, it has diverged: the model's tensor \"visual.conv1.weight\" holds nan"),
+       "no embedding of it: %s", error.message);
+    dt_params_value(model->params, weight)[7] = 0;
+    image[5] = INFINITY;
+    ok(encoder && !dt_encoder_run(encoder, image, 1, row, &error) && strstr(error.message, "for sample 0 of a batch"),
+       "nor of a sample that is not finite: %s", error.message);
+    dt_encoder_free(encoder);
+    dt_model_free(model);
+}
+
 static void names(void)
 {
     dt_foreign_name f;
@@ -274,6 +385,9 @@ static void names(void)
     ok(count > 100 && found == count, "all %d tensors of SigLIP have names elsewhere (%d)", count, found);
     ok(dt_foreign_name_of(DT_NAMES_TIMM, "visual.attn_pool.attn.in_proj_weight", &f) && f.parts == 2 &&
            !strcmp(f.name[1], "visual.trunk.attn_pool.kv.weight"), "the pool's keys and values together in timm");
+    ok(dt_foreign_name_of(DT_NAMES_TIMM, "transformer.resblocks.3.ln_1.bias", &f) && f.parts == 1 &&
+           !strcmp(f.name[0], "text.transformer.resblocks.3.ln_1.bias") &&
+           !dt_foreign_name_of(DT_NAMES_TIMM, "visual.proj", &f), "texts apart, and no projection of images");
     dt_model_free(model);
     json_decref(preset);
 }
@@ -287,6 +401,10 @@ int main(void)
     lent();
     refused();
     differences();
+    many_differences();
+    custom_text();
+    cut_patches();
+    not_finite();
     names();
     return done();
 }

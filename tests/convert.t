@@ -69,7 +69,56 @@ change '"do_resize": true' '"do_resize": false' 'do_resize: false is not support
 change '"crop_size": 32' '"crop_size": 30' 'pictures of 30 pixels come out, of a resize to 40; the model takes 32'
 change '"shortest_edge": 40' '"longest_edge": 40' 'expected a number, a shortest_edge'
 change '"num_channels": 3' '"num_channels": 1' 'num_channels'
-change '"hidden_size": 16' '"hidden_size": 18' 'text_model.encoder.layers.\*.self_attn.q_proj.weight is \[16, 16\], expected \[54, 18\]'
+change '"hidden_size": 16' '"hidden_size": 18' 'patch_embedding.weight is \[16, 3, 8, 8\], expected \[18, .*; and 66 more of another shape'
+sed '/"text_config"/,/}/s|"hidden_size": 16|"hidden_size": 18|' "$fixtures/hf-clip/config.json" >changed/config.json
+cp "$fixtures/hf-clip/preprocessor_config.json" changed
+run "one tower of another width: all of it" 1 \
+    'text_model.encoder.layers.\*.self_attn.q_proj.weight is \[16, 16\], expected \[54, 18\] with its others (2 times)' \
+    convert changed bad
+
+change '"hidden_act": "gelu"' '"qk_norm": true, "hidden_act": "gelu"' 'config.json: vision_config.qk_norm: true is not supported'
+change '"num_attention_heads"' '"rope_theta": 1e4, "num_attention_heads"' 'vision_config.rope_theta: 10000'
+change '"num_attention_heads"' '"num_key_value_heads": 1, "num_attention_heads"' 'num_key_value_heads: 1 is not supported'
+change '"num_attention_heads"' '"head_dim": 4, "num_attention_heads"' 'head_dim: 4 is not supported, only hidden_size'
+change '"hidden_act": "gelu"' '"hidden_act": "gelu", "attention_bias": false' 'vision_config.attention_bias: false is not'
+change '"dtype": "float32"' '"quantization_config": {"bits": 4}' 'config.json: quantization_config: {"bits":4} is not supported'
+change '"eos_token_id": 519' '"eos_token_id": 7' 'text_config.eos_token_id: 7 is not supported'
+change '"do_resize": true' '"do_pad": true, "do_resize": true' 'preprocessor_config.json: do_pad: true is not supported'
+sed 's/"num_attention_heads"/"qk_norm": false, "rope_scaling": null, "drop_path_rate": 0.1, "top_k": 50, "odd": 7, "num_attention_heads"/' \
+    "$fixtures/hf-clip/config.json" >changed/config.json
+cp "$fixtures/hf-clip/preprocessor_config.json" changed
+run "what is off, or harmless, is passed over" 0 "passed over: vision_config.odd, text_config.odd$" convert changed odd
+cp -r "$fixtures/hf-siglip" headless && chmod -R u+w headless
+sed 's/"vision_use_head": true/"vision_use_head": false/' "$fixtures/hf-siglip/config.json" >headless/config.json
+run "SigLIP without its head" 1 "vision_config.vision_use_head: false is not supported" convert headless bad
+run "a tower that open_clip has no name for" 1 "by timm's names only, and this model came without one (patches of" \
+    export -f open_clip "$fixtures/hf-siglip" bad
+
+# Somebody else's description.
+run "Hugging Face's config.json as a description" 0 "with its tokenizer" convert "$fixtures/hf-clip" given \
+    --config "$fixtures/hf-clip/config.json"
+same "gives the same" given/model.safetensors own/model.safetensors
+run "which must be one of a model" 1 "preprocessor_config.json: expected a model's description: with vision_cfg" \
+    convert "$fixtures/hf-clip" bad --config "$fixtures/hf-clip/preprocessor_config.json"
+run "and a file" 1 "convert: .*hf-clip" convert "$fixtures/hf-clip" bad --config "$fixtures/hf-clip"
+
+# Files that are there and hold nothing.
+for name in config.json preprocessor_config.json tokenizer.json vocab.json merges.txt; do
+    rm -rf hollow && cp -r "$fixtures/hf-clip" hollow && chmod -R u+w hollow && : >hollow/$name
+    run "an empty $name" 1 "hollow/$name: the file is empty" convert hollow bad
+done
+cp -r oc hollow-oc && : >hollow-oc/open_clip_config.json
+run "an empty open_clip_config.json" 1 "hollow-oc/open_clip_config.json: the file is empty" convert hollow-oc bad
+: >empty.json
+mkdir waits && cp "$fixtures/hf-clip"/*.safetensors waits && mkfifo waits/config.json
+run "nobody waits for a pipe" 1 "waits/config.json is a device or a pipe" convert waits bad
+sed 's/"layers": 2/"layrs": 2/' other.json >misspelt.json
+run "a description is blamed by its name" 1 "misspelt.json: vision_cfg.layrs: unknown key" \
+    convert "$fixtures/openai-vit.pt" bad --config misspelt.json
+run "an empty description" 1 "empty.json: the file is empty" convert "$fixtures/hf-clip" bad --config empty.json
+run "no tokenizer" 0 "(looked in oc for tokenizer.json, bpe_simple_vocab_16e6.txt.gz, vocab.json with merges.txt)" \
+    convert oc bare/a.safetensors
+run "nor for texts" 1 "came without a tokenizer; .*(looked in oc for tokenizer.json," embed -w oc --texts texts -o no.npy
 
 # What lies there already.
 rm -rf ours && cp -r "$fixtures/hf-clip" ours && chmod -R u+w ours

@@ -5,6 +5,7 @@
 #include "kernels/ops/attention.h"
 #include "kernels/ops/contrastive.h"
 #include "kernels/ops/conv.h"
+#include "kernels/ops/likelihood.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/norm.h"
 #include "kernels/ops/pointwise.h"

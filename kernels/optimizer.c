@@ -85,31 +85,47 @@ static void update_sgd(dt_optimizer *o, size_t from, size_t count, bool decay, f
         .l2 = decay ? c->weight_decay : 0, .nesterov = c->nesterov, .first = o->steps == 0});
 }
 
+/* A run of neighbouring parameters that are trained and treated the same, as floats of the buffer. Parameters lie in the order of
+ * declaration, so that mostly all are one run. */
+typedef struct stretch {
+    int next; /* the parameter after the run */
+    size_t from, count;
+    bool decay;
+    float rate;
+} stretch;
+
+/* The first run that begins at parameter i or later; count 0: there is none. With `any`, all that is trained is the same. */
+static stretch stretch_from(const dt_params *params, int i, bool any)
+{
+    int all = dt_params_count(params);
+    stretch run = {0};
+    for (; i < all; i++) {
+        const dt_param_info *info = dt_params_info(params, i);
+        bool trained = info->trainable && info->rate > 0;
+        if (!info->trainable || (!trained && !run.count))
+            continue; /* buffers lie elsewhere */
+        if (run.count && (!trained || (!any && (info->decay != run.decay || info->rate != run.rate))))
+            break;
+        if (!run.count)
+            run.from = info->offset, run.decay = info->decay, run.rate = info->rate;
+        run.count = info->offset + (info->count + 15) / 16 * 16 - run.from;
+    }
+    run.next = i;
+    return run;
+}
+
 double dt_optimizer_step(dt_optimizer *o, float lr)
 {
-    size_t size = dt_params_size(o->params);
-    double norm = sqrt(o->backend->sum_of_squares(dt_params_gradients(o->params), size));
+    double squares = 0;
+    for (stretch run = stretch_from(o->params, 0, true); run.count; run = stretch_from(o->params, run.next, true))
+        squares += o->backend->sum_of_squares(dt_params_gradients(o->params) + run.from, run.count);
+    double norm = sqrt(squares);
     if (!isfinite(norm))
         return norm;
     double ratio = o->config.clip_norm > 0 ? o->config.clip_norm / (norm + 1e-6) : 1;
     float scale = ratio < 1 ? (float)ratio : 1.0f;
-    /* Parameters lie in the order of declaration; neighbours of equal treatment go in one call. */
-    for (int i = 0, last, all = dt_params_count(o->params); i < all; i = last) {
-        const dt_param_info *first = dt_params_info(o->params, i);
-        size_t end = first->offset + (first->count + 15) / 16 * 16;
-        last = i + 1;
-        if (!first->trainable || first->rate <= 0)
-            continue;
-        for (; last < all; last++) {
-            const dt_param_info *next = dt_params_info(o->params, last);
-            if (next->trainable && (next->decay != first->decay || next->rate != first->rate))
-                break;
-            if (next->trainable)
-                end = next->offset + (next->count + 15) / 16 * 16;
-        }
-        (o->config.kind == DT_SGD ? update_sgd : update_adam)(o, first->offset, end - first->offset, first->decay,
-                                                              scale, lr * first->rate);
-    }
+    for (stretch run = stretch_from(o->params, 0, false); run.count; run = stretch_from(o->params, run.next, false))
+        (o->config.kind == DT_SGD ? update_sgd : update_adam)(o, run.from, run.count, run.decay, scale, lr * run.rate);
     o->steps++;
     return norm;
 }

@@ -27,7 +27,8 @@ dt_optimizer *dt_optimizer_new(const dt_optimizer_config *config, dt_params *par
 void dt_optimizer_free(dt_optimizer *optimizer);
 
 /* One update with the gradients that lie in the parameter set. Returns the global L2 norm of the gradients before
- * clipping. When that is not finite nothing is changed. */
+ * clipping. When that is not finite nothing is changed. Frozen parameters (dt_params_set_rate) are left out of both, whatever
+ * lies in their place. */
 double dt_optimizer_step(dt_optimizer *optimizer, float learning_rate);
 
 /* State for checkpoints: `slots` buffers of dt_params_size floats (AdamW: first and second moments; SGD: velocity) and

@@ -9,50 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { ALIGN = 64, NOWHERE = -1 };
-
-typedef struct step {
-    const dt_kernel *kernel; /* NULL: nothing to run (a view, or a store whose value is in place already) */
-    dt_call call;
-    double flops;
-    int timing;    /* its entry in the table of times */
-    int workspace; /* its storage; NOWHERE: none asked for */
-} step;
-
-/* Where a tensor's bytes are. Views and in-place results share the entry of what they stand on. */
-typedef struct storage {
-    size_t size;
-    int first, last;
-    bool given; /* parameters, inputs, constants, gradient buffers: memory outside of the block */
-    char *memory;
-} storage;
-
-typedef struct timing {
-    const char *name;
-    double seconds, flops;
-} timing;
-
-struct dt_plan {
-    dt_graph *graph;
-    const dt_backend *backend;
-    dt_arena *arena;
-    dt_schedule_list list;
-    step *step;
-    int *place; /* tensor id -> storage; NOWHERE: not needed */
-    int *last;  /* tensor id -> last position that reads it or a view of it */
-    storage *store;
-    int stores, capacity;
-    void **owned; /* device memory of inputs and constants */
-    int owns;
-    char *block;
-    dt_plan_facts facts;
-    timing *timings;
-    int timed;
-    bool profile;
-    char fault[DT_MESSAGE], message[DT_MESSAGE * 2];
-};
+enum { ALIGN = 64 };
 
 static bool fail(dt_plan *plan, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -70,11 +28,6 @@ static bool fail(dt_plan *plan, const char *what, const char *format, ...)
 static bool no_memory(dt_plan *plan)
 {
     return fail(plan, "plan", "out of memory");
-}
-
-static size_t bytes_of(const dt_tensor *x)
-{
-    return (size_t)dt_count(&x->shape) * dt_dtype_size(x->dtype);
 }
 
 static size_t aligned(size_t bytes)
@@ -124,26 +77,26 @@ static int new_storage(dt_plan *plan, size_t size, int first, int last, bool giv
 {
     if (plan->stores == plan->capacity) {
         int wanted = plan->capacity ? plan->capacity * 2 : 256;
-        storage *larger = realloc(plan->store, sizeof *larger * (size_t)wanted);
+        dt_storage *larger = realloc(plan->store, sizeof *larger * (size_t)wanted);
         if (!larger) {
             no_memory(plan);
-            return NOWHERE;
+            return DT_NOWHERE;
         }
         plan->store = larger;
         plan->capacity = wanted;
     }
-    plan->store[plan->stores] = (storage){aligned(size), first, last, given, memory};
+    plan->store[plan->stores] = (dt_storage){aligned(size), first, last, given, memory};
     return plan->stores++;
 }
 
 static void *own(dt_plan *plan, const dt_tensor *x)
 {
-    void *memory = plan->backend->allocate(aligned(bytes_of(x)));
+    void *memory = plan->backend->allocate(aligned(dt_bytes_of(x)));
     if (!memory) {
-        fail(plan, "plan", "no memory for an input of %zu bytes", bytes_of(x));
+        fail(plan, "plan", "no memory for an input of %zu bytes", dt_bytes_of(x));
         return NULL;
     }
-    plan->facts.input_bytes += aligned(bytes_of(x));
+    plan->facts.input_bytes += aligned(dt_bytes_of(x));
     return plan->owned[plan->owns++] = memory;
 }
 
@@ -158,10 +111,10 @@ static bool place_leaf(dt_plan *plan, const dt_node *node)
     } else {
         memory = own(plan, x);
         if (memory && node->op == &dt_op_constant)
-            plan->backend->write(memory, node->attributes, bytes_of(x));
+            plan->backend->write(memory, node->attributes, dt_bytes_of(x));
     }
-    plan->place[x->id] = memory ? new_storage(plan, 0, 0, 0, true, memory) : NOWHERE;
-    return plan->place[x->id] != NOWHERE;
+    plan->place[x->id] = memory ? new_storage(plan, 0, 0, 0, true, memory) : DT_NOWHERE;
+    return plan->place[x->id] != DT_NOWHERE;
 }
 
 static bool place_leaves(dt_plan *plan)
@@ -185,11 +138,6 @@ static const dt_tensor *root(const dt_tensor *x)
     return x;
 }
 
-static bool updates_buffer(const dt_node *node)
-{
-    return node->op == &dt_op_store && ((const dt_store *)node->attributes)->target == DT_STORE_BUFFER;
-}
-
 static void find_last_reads(dt_plan *plan)
 {
     const dt_graph *g = plan->graph;
@@ -199,7 +147,7 @@ static void find_last_reads(dt_plan *plan)
     for (int i = 0; i < g->keeps; i++)
         plan->last[root(g->kept[i])->id] = plan->list.count;
     for (int k = 0; k < plan->list.count; k++) /* read once more when the run ends */
-        if (updates_buffer(plan->list.node[k]))
+        if (dt_updates_buffer(plan->list.node[k]))
             plan->last[root(plan->list.node[k]->input[0])->id] = plan->list.count;
 }
 
@@ -218,9 +166,9 @@ static bool place_gradients(dt_plan *plan)
             continue;
         const dt_tensor *x = root(node->input[0]);
         float *home = gradient_home(plan, node);
-        if (!home || x->node->op->flags & DT_OP_LEAF || plan->place[x->id] != NOWHERE)
+        if (!home || x->node->op->flags & DT_OP_LEAF || plan->place[x->id] != DT_NOWHERE)
             continue;
-        if ((plan->place[x->id] = new_storage(plan, 0, 0, 0, true, home)) == NOWHERE)
+        if ((plan->place[x->id] = new_storage(plan, 0, 0, 0, true, home)) == DT_NOWHERE)
             return false;
     }
     return true;
@@ -239,11 +187,11 @@ static int dying_input(const dt_plan *plan, const dt_node *node, int k)
     for (int i = 0; i < node->inputs; i++) {
         const dt_tensor *x = node->input[i];
         int place = plan->place[x->id];
-        if (place >= 0 && overwrites(node, i) && bytes_of(x) == bytes_of(&node->output[0]) &&
+        if (place >= 0 && overwrites(node, i) && dt_bytes_of(x) == dt_bytes_of(&node->output[0]) &&
             x->dtype == node->output[0].dtype && !plan->store[place].given && plan->store[place].last == k)
             return place;
     }
-    return NOWHERE;
+    return DT_NOWHERE;
 }
 
 static bool place_results(dt_plan *plan)
@@ -253,16 +201,16 @@ static bool place_results(dt_plan *plan)
         for (int o = 0; o < node->outputs; o++) {
             const dt_tensor *y = &node->output[o];
             int *place = &plan->place[y->id], last = plan->last[y->id] > k ? plan->last[y->id] : k;
-            if (*place != NOWHERE)
+            if (*place != DT_NOWHERE)
                 continue; /* a gradient with its home */
             if (node->op->flags & DT_OP_VIEW) {
                 *place = plan->place[node->input[0]->id];
                 continue;
             }
-            *place = o == 0 ? dying_input(plan, node, k) : NOWHERE;
-            if (*place != NOWHERE)
+            *place = o == 0 ? dying_input(plan, node, k) : DT_NOWHERE;
+            if (*place != DT_NOWHERE)
                 plan->store[*place].last = last;
-            else if ((*place = new_storage(plan, bytes_of(y), k, last, false, NULL)) == NOWHERE)
+            else if ((*place = new_storage(plan, dt_bytes_of(y), k, last, false, NULL)) == DT_NOWHERE)
                 return false;
         }
     }
@@ -285,12 +233,12 @@ static const dt_kernel *kernel_of(const dt_backend *backend, const dt_op *op)
 static bool prepare_step(dt_plan *plan, int k)
 {
     const dt_node *node = plan->list.node[k];
-    step *s = &plan->step[k];
+    dt_plan_step *s = &plan->step[k];
     void **pointers = dt_arena_alloc(plan->arena, sizeof *pointers * (size_t)(node->inputs + node->outputs + 1));
     if (!pointers)
         return no_memory(plan);
     s->call = (dt_call){.node = node, .in = pointers, .out = pointers + node->inputs, .fault = plan->fault};
-    s->workspace = NOWHERE;
+    s->workspace = DT_NOWHERE;
     if (node->op->flags & (DT_OP_VIEW | DT_OP_EFFECT))
         return true;
     if (!(s->kernel = kernel_of(plan->backend, node->op)))
@@ -306,7 +254,7 @@ static bool prepare_step(dt_plan *plan, int k)
     s->call.state = preparation.state;
     if (preparation.workspace)
         s->workspace = new_storage(plan, preparation.workspace, k, k, false, NULL);
-    return !preparation.workspace || s->workspace != NOWHERE;
+    return !preparation.workspace || s->workspace != DT_NOWHERE;
 }
 
 static bool lay_out_block(dt_plan *plan)
@@ -337,21 +285,21 @@ static int timing_of(dt_plan *plan, const char *name)
     while (i < plan->timed && strcmp(plan->timings[i].name, name))
         i++;
     if (i == plan->timed)
-        plan->timings[plan->timed++] = (timing){.name = name};
+        plan->timings[plan->timed++] = (dt_timing){.name = name};
     return i;
 }
 
 static void bind(dt_plan *plan)
 {
     for (int k = 0; k < plan->list.count; k++) {
-        step *s = &plan->step[k];
+        dt_plan_step *s = &plan->step[k];
         const dt_node *node = s->call.node;
         void **in = (void **)s->call.in, **out = (void **)s->call.out;
         for (int i = 0; i < node->inputs; i++)
             in[i] = plan->store[plan->place[node->input[i]->id]].memory;
         for (int o = 0; o < node->outputs; o++)
             out[o] = plan->store[plan->place[node->output[o].id]].memory;
-        if (s->workspace != NOWHERE)
+        if (s->workspace != DT_NOWHERE)
             s->call.workspace = plan->store[s->workspace].memory;
         s->timing = timing_of(plan, node->op->name);
     }
@@ -373,11 +321,11 @@ dt_plan *dt_plan_new(dt_graph *g, const dt_backend *backend, const dt_plan_optio
     plan->place = dt_arena_alloc(plan->arena, sizeof *plan->place * tensors);
     plan->last = dt_arena_alloc(plan->arena, sizeof *plan->last * tensors);
     if (plan->place)
-        memset(plan->place, 0xff, sizeof *plan->place * tensors); /* NOWHERE */
+        memset(plan->place, 0xff, sizeof *plan->place * tensors); /* DT_NOWHERE */
     bool good = plan->place && plan->last && schedule(plan) && place_leaves(plan);
     good = good && ((options && options->no_fusion) || dt_fuse(&plan->list) || no_memory(plan));
-    plan->step = good ? dt_arena_alloc(plan->arena, sizeof(step) * (size_t)(plan->list.count + 1)) : NULL;
-    plan->timings = good ? dt_arena_alloc(plan->arena, sizeof(timing) * (size_t)(plan->list.count + 1)) : NULL;
+    plan->step = good ? dt_arena_alloc(plan->arena, sizeof(dt_plan_step) * (size_t)(plan->list.count + 1)) : NULL;
+    plan->timings = good ? dt_arena_alloc(plan->arena, sizeof(dt_timing) * (size_t)(plan->list.count + 1)) : NULL;
     good = plan->step && plan->timings;
     if (good) {
         find_last_reads(plan);
@@ -409,109 +357,4 @@ void dt_plan_free(dt_plan *plan)
     free(plan->store);
     dt_arena_free(plan->arena);
     free(plan);
-}
-
-/* ---- Running ---- */
-
-static void *host_visible(const dt_plan *plan, const dt_tensor *x)
-{
-    bool kept = x->node->op == &dt_op_input;
-    for (int i = 0; i < plan->graph->keeps && !kept; i++)
-        kept = plan->graph->kept[i] == x;
-    int place = kept && x->id >= 0 ? plan->place[x->id] : NOWHERE;
-    return place == NOWHERE || place == INT_MAX ? NULL : plan->store[place].memory;
-}
-
-bool dt_plan_write(dt_plan *plan, const dt_tensor *input, const void *host)
-{
-    if (input->node->op != &dt_op_input)
-        return false;
-    void *memory = host_visible(plan, input); /* NULL: no result needs this input */
-    if (memory)
-        plan->backend->write(memory, host, bytes_of(input));
-    return true;
-}
-
-bool dt_plan_read(const dt_plan *plan, const dt_tensor *kept, void *host)
-{
-    const void *memory = host_visible(plan, kept);
-    if (memory)
-        plan->backend->read(host, memory, bytes_of(kept));
-    return memory != NULL;
-}
-
-/* Effects: gradients that could not be computed in place, sums of gradients, and buffers at the end of the run. */
-static void carry_out(dt_plan *plan, const dt_call *call, bool at_end)
-{
-    const dt_store *what = call->node->attributes;
-    dt_params *params = plan->graph->params;
-    const dt_tensor *x = call->node->input[0];
-    if (at_end != updates_buffer(call->node))
-        return;
-    float *to = at_end ? dt_params_value(params, what->param) : dt_params_gradient(params, what->param);
-    if (what->target == DT_STORE_ADD_GRADIENT)
-        plan->backend->add(to, call->in[0], (size_t)dt_count(&x->shape));
-    else if (to != call->in[0])
-        plan->backend->copy(to, call->in[0], bytes_of(x));
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void run_step(dt_plan *plan, step *s, uint64_t seed, uint32_t number)
-{
-    double start = plan->profile ? now() : 0;
-    s->call.seed = seed;
-    s->call.step = number;
-    if (s->kernel)
-        s->kernel->run(&s->call);
-    else if (s->call.node->op == &dt_op_store)
-        carry_out(plan, &s->call, false);
-    if (plan->profile) {
-        plan->timings[s->timing].seconds += now() - start;
-        plan->timings[s->timing].flops += s->flops;
-    }
-}
-
-const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t number)
-{
-    plan->fault[0] = 0;
-    for (int k = 0; k < plan->list.count; k++) {
-        run_step(plan, &plan->step[k], seed, number);
-        if (plan->fault[0]) {
-            const dt_node *node = plan->step[k].call.node;
-            snprintf(plan->message, sizeof plan->message, "%s%s%s%s: %s", node->op->name, *node->label ? " (in " : "",
-                     node->label, *node->label ? ")" : "", plan->fault);
-            return plan->message;
-        }
-    }
-    for (int k = 0; k < plan->list.count; k++)
-        if (updates_buffer(plan->step[k].call.node))
-            carry_out(plan, &plan->step[k].call, true);
-    return NULL;
-}
-
-dt_plan_facts dt_plan_describe(const dt_plan *plan)
-{
-    return plan->facts;
-}
-
-void dt_plan_profile(dt_plan *plan, bool on)
-{
-    plan->profile = on;
-    for (int i = 0; on && i < plan->timed; i++)
-        plan->timings[i].seconds = plan->timings[i].flops = 0;
-}
-
-const char *dt_plan_time(const dt_plan *plan, int i, double *seconds, double *flops)
-{
-    if (i < 0 || i >= plan->timed)
-        return NULL;
-    *seconds = plan->timings[i].seconds;
-    *flops = plan->timings[i].flops;
-    return plan->timings[i].name;
 }

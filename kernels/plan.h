@@ -29,6 +29,16 @@ bool dt_plan_read(const dt_plan *plan, const dt_tensor *kept, void *host);
  * lives until the next run. Gradients and buffers may then be partly written. */
 const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t step);
 
+/* Which float32 tensor first holds a number that is not finite: runs everything once more on the inputs that lie there, looks at
+ * what each kernel reads that it was given and at all that it makes, and stops where something is found. Returns NULL (all is
+ * finite), or a text that lives until the next run, such as
+ *     conv (in discriminator.conv2) gave inf at 1234 of [64, 16, 16, 128]
+ *     the parameter generator.fc.weight holds nan at 3 of [512, 100]    (or: the input, the buffer)
+ * with the place counted in row-major order. A joined node has the names of its parts: "exp, mul (in ...)"; a gradient's kernel
+ * has the label of the op that it differentiates. Gradients and buffers stay as they are; kept tensors do not. To be called before
+ * parameters change: what a step of the optimizer has spoilt is all that would be found. */
+const char *dt_plan_trouble(dt_plan *plan, uint64_t seed, uint32_t step);
+
 typedef struct dt_plan_facts {
     int nodes;              /* recorded and needed */
     int kernels;            /* run, after fusion */

@@ -1,8 +1,9 @@
-/* The passes of planning, between plan.c and its two helpers. */
+/* What the files that make a plan (plan.c, fusion.c, memory.c) and those that run it (run.c, trouble.c) share. */
 #ifndef DUET_KERNELS_PLANNING_H
 #define DUET_KERNELS_PLANNING_H
 
-#include "kernels/op.h"
+#include "kernels/plan.h"
+#include "kernels/store.h"
 
 /* The nodes that a plan runs, in order (leaves excepted), and how often each tensor id is read or kept. */
 typedef struct dt_schedule_list {
@@ -27,5 +28,63 @@ typedef struct dt_interval {
 /* Places intervals so that those that live together do not overlap. Returns the bytes needed; *live is the
  * largest sum of sizes alive at one position. SIZE_MAX: no memory to think with. */
 size_t dt_place(dt_interval *interval, int count, int positions, size_t *live);
+
+enum { DT_NOWHERE = -1 };
+
+typedef struct dt_plan_step {
+    const dt_kernel *kernel; /* NULL: nothing to run (a view, or a store whose value is in place already) */
+    dt_call call;
+    double flops;
+    int timing;    /* its entry in the table of times */
+    int workspace; /* its storage; DT_NOWHERE: none asked for */
+} dt_plan_step;
+
+/* Where a tensor's bytes are. Views and in-place results share the entry of what they stand on. */
+typedef struct dt_storage {
+    size_t size;
+    int first, last;
+    bool given; /* parameters, inputs, constants, gradient buffers: memory outside of the block */
+    char *memory;
+} dt_storage;
+
+typedef struct dt_timing {
+    const char *name;
+    double seconds, flops;
+} dt_timing;
+
+struct dt_plan {
+    dt_graph *graph;
+    const dt_backend *backend;
+    dt_arena *arena;
+    dt_schedule_list list;
+    dt_plan_step *step;
+    int *place; /* tensor id -> storage; DT_NOWHERE: not needed */
+    int *last;  /* tensor id -> last position that reads it or a view of it */
+    dt_storage *store;
+    int stores, capacity;
+    void **owned; /* device memory of inputs and constants */
+    int owns;
+    char *block;
+    dt_plan_facts facts;
+    dt_timing *timings;
+    int timed;
+    bool profile;
+    char fault[DT_MESSAGE], message[DT_MESSAGE * 3];
+};
+
+static inline size_t dt_bytes_of(const dt_tensor *x)
+{
+    return (size_t)dt_count(&x->shape) * dt_dtype_size(x->dtype);
+}
+
+/* The store of a buffer, which is done when the run ends. */
+static inline bool dt_updates_buffer(const dt_node *node)
+{
+    return node->op == &dt_op_store && ((const dt_store *)node->attributes)->target == DT_STORE_BUFFER;
+}
+
+/* "OP (in LABEL)TEXT", kept in plan->message. */
+const char *dt_plan_says(dt_plan *plan, const dt_node *node, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -77,6 +77,8 @@ static void check_fusion(void)
         ok(dt_plan_describe(a.plan).planned_bytes <= dt_plan_describe(b.plan).planned_bytes, "in no more memory");
         float la = run(&a), lb = run(&b);
         near("loss", &la, &lb, 1, 1e-6);
+        const char *trouble = dt_plan_trouble(a.plan, 1, 0);
+        ok(!trouble, "a search finds all finite%s, and changes nothing of what follows", trouble ? trouble : "");
         for (int i = 0; i < dt_params_count(fused->params); i++) {
             const dt_param_info *info = dt_params_info(fused->params, i);
             const float *x = info->trainable ? dt_params_gradient(fused->params, i) : dt_params_value(fused->params, i);
@@ -162,11 +164,46 @@ static void check_pruning(void)
     dt_params_free(params);
 }
 
+/* A view without a gradient: of an input, of a parameter, of a kept tensor, alone or between nodes that would be fused. */
+static void check_stopped(void)
+{
+    enum { COUNT = 6 };
+    dt_graph *g = dt_graph_new();
+    dt_params *params = dt_params_new();
+    dt_tensor *x = dt_input(g, "x", DT_F32, dt_dims(COUNT));
+    dt_tensor *w = dt_param((dt_scope){g, params, ""}, "w", dt_dims(COUNT), dt_filled(3));
+    dt_tensor *y = dt_keep(dt_mul(dt_exp(x), w)), *stopped_y = dt_keep(dt_stop_gradient(y));
+    dt_tensor *stopped[] = {dt_keep(dt_stop_gradient(x)), dt_keep(dt_stop_gradient(w)), stopped_y};
+    dt_tensor *z = dt_keep(dt_affine(dt_mul(stopped_y, dt_add(w, dt_stop_gradient(w))), 2, 0));
+    dt_store_gradients(dt_sum(z, DT_ALL, false), false);
+    ok(dt_params_allocate(params, 1), "a parameter");
+    dt_plan *plan = dt_plan_new(g, dt_cpu(), NULL);
+    if (ok(plan != NULL, "stopped gradients are planned %s", dt_graph_error(g) ? dt_graph_error(g) : "")) {
+        float in[COUNT], out[COUNT], want[4][COUNT], slope[COUNT];
+        op_random(in, COUNT, 5);
+        ok(dt_plan_write(plan, x, in) && !dt_plan_run(plan, 1, 0), "and run");
+        for (int i = 0; i < COUNT; i++) {
+            want[0][i] = in[i], want[1][i] = 3, want[2][i] = 3 * expf(in[i]);
+            want[3][i] = 2 * 6 * want[2][i], slope[i] = 2 * want[2][i];
+        }
+        for (int i = 0; i < 3; i++)
+            if (ok(dt_plan_read(plan, stopped[i], out), "view %d is kept", i))
+                near("the stopped tensor", out, want[i], COUNT, 1e-5);
+        ok(dt_plan_read(plan, z, out), "kept");
+        near("what is made of it", out, want[3], COUNT, 1e-4);
+        near("the gradient", dt_params_gradient(params, 0), slope, COUNT, 1e-4);
+    }
+    dt_plan_free(plan);
+    dt_graph_free(g);
+    dt_params_free(params);
+}
+
 int main(void)
 {
     check_fusion();
     check_accumulation();
     check_placement();
     check_pruning();
+    check_stopped();
     return done();
 }

@@ -335,10 +335,65 @@ static dt_tensor *gather(dt_tensor **x, const void *c)
     return dt_gather(x[0], x[1]);
 }
 
-static dt_tensor *argmax(dt_tensor **x, const void *c)
+static dt_tensor *argmax_int(dt_tensor **x, const void *c)
 {
     (void)c;
     return dt_argmax_int(x[0]);
+}
+
+static dt_tensor *argmax(dt_tensor **x, const void *c)
+{
+    (void)c;
+    return dt_argmax(x[0]);
+}
+
+/* Rows of all lengths up to some stretches of the kernel; values from few levels, so that maxima repeat; then with NaNs. */
+static void check_argmax(void)
+{
+    enum { ROWS = 37 };
+    const int64_t lengths[] = {1, 5, 16, 127, 128, 300, 512};
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+        int64_t n = lengths[l];
+        op_case c = {.name = "argmax", .build = argmax, .inputs = 1, .shape = {dt_dims(ROWS, n)}};
+        op_run r;
+        bool ran = ok(op_start(&r, &c, NULL), "argmax of %d runs", (int)n);
+        for (int nans = 0; ran && nans < 2; nans++) {
+            for (int64_t i = 0; i < ROWS * n; i++)
+                r.value[0][i] = nans && i % 61 == 60 ? NAN : i % n == 0 ? -INFINITY : rintf(3 * r.value[0][i]);
+            op_again(&r);
+            int wrong = 0;
+            for (int64_t row_ = 0; row_ < ROWS; row_++) {
+                const float *x = r.value[0] + row_ * n;
+                int32_t best = 0;
+                for (int32_t i = 1; i < n; i++)
+                    best = !isnan(x[best]) && (isnan(x[i]) || x[i] > x[best]) ? i : best;
+                wrong += ((const int32_t *)r.y)[row_] != best;
+            }
+            ok(wrong == 0, "the first largest of %d%s (%d wrong)", (int)n, nans ? " with NaNs" : "", wrong);
+        }
+        op_end(&r);
+    }
+}
+
+static dt_tensor *times_stopped(dt_tensor **x, const void *c)
+{
+    (void)c;
+    return dt_mul(x[0], dt_stop_gradient(x[0]));
+}
+
+static void check_stop_gradient(void)
+{
+    op_case c = {.name = "stop_gradient", .build = times_stopped, .inputs = 1, .shape = {dt_dims(3, 5)}};
+    op_run r;
+    if (ok(op_start(&r, &c, NULL), "stop_gradient runs")) {
+        int wrong = 0;
+        for (int i = 0; i < 15; i++) {
+            float x = r.value[0][i];
+            wrong += r.y[i] != x * x || r.dx[0][i] != x * r.dy[i];
+        }
+        ok(wrong == 0, "x stop(x) is x^2, its derivative x (%d wrong)", wrong);
+    }
+    op_end(&r);
 }
 
 static void check_lookups(void)
@@ -367,7 +422,7 @@ static void check_lookups(void)
     }
     op_end(&r);
     const int32_t tokens[] = {5, 9, 1, 9, 7, 7, 7, 7};
-    op_case a = {.name = "argmax", .build = argmax, .inputs = 1, .shape = {dt_dims(2, 4)}, .dtype = {DT_I32},
+    op_case a = {.name = "argmax", .build = argmax_int, .inputs = 1, .shape = {dt_dims(2, 4)}, .dtype = {DT_I32},
                  .value = {tokens}};
     if (ok(op_start(&r, &a, NULL), "argmax runs")) {
         const int32_t *y = (const int32_t *)r.y;
@@ -423,6 +478,8 @@ int main(void)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         check(&table[i]);
     check_lookups();
+    check_argmax();
+    check_stop_gradient();
     check_refusals();
     return done();
 }

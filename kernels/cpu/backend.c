@@ -52,29 +52,37 @@ static double sum_of_squares(const float *x, size_t count)
     return total;
 }
 
+/* Arrays and numbers are copied out of the step: it might change with what is written, for all that the compiler knows, and
+ * elements would be gathered one by one. */
 static void adamw(const dt_adamw_step *s)
 {
-    float keep = 1 - s->lr * s->decay, rate = s->lr / s->bias1, root = 1 / sqrtf(s->bias2);
+    float keep = 1 - s->lr * s->decay, rate = s->lr / s->bias1, root = 1 / sqrtf(s->bias2), scale = s->gradient_scale;
     float b1 = s->beta1, c1 = 1 - s->beta1, b2 = s->beta2, c2 = 1 - s->beta2, l2 = s->l2, eps = s->eps;
+    float *value = s->value, *first = s->m, *second = s->v;
+    const float *gradient = s->gradient;
 #pragma omp parallel for simd schedule(static) if (s->count > 1 << 14)
     for (size_t i = 0; i < s->count; i++) {
-        float value = s->value[i], g = s->gradient[i] * s->gradient_scale + l2 * value;
-        float m = b1 * s->m[i] + c1 * g, v = b2 * s->v[i] + c2 * g * g;
-        s->m[i] = m;
-        s->v[i] = v;
-        s->value[i] = value * keep - rate * m / (sqrtf(v) * root + eps);
+        float p = value[i], g = gradient[i] * scale + l2 * p;
+        float m = b1 * first[i] + c1 * g, v = b2 * second[i] + c2 * g * g;
+        first[i] = m;
+        second[i] = v;
+        value[i] = p * keep - rate * m / (sqrtf(v) * root + eps);
     }
 }
 
 static void sgd(const dt_sgd_step *s)
 {
-    float momentum = s->first ? 0 : s->momentum, look = s->nesterov ? s->momentum : 0, l2 = s->l2, lr = s->lr;
+    float momentum = s->first ? 0 : s->momentum, look = s->nesterov ? s->momentum : 0;
+    bool nesterov = s->nesterov;
+    float l2 = s->l2, lr = s->lr, scale = s->gradient_scale;
+    float *value = s->value, *velocity = s->velocity;
+    const float *gradient = s->gradient;
 #pragma omp parallel for simd schedule(static) if (s->count > 1 << 14)
     for (size_t i = 0; i < s->count; i++) {
-        float value = s->value[i], g = s->gradient[i] * s->gradient_scale + l2 * value;
-        float v = momentum * s->velocity[i] + g;
-        s->velocity[i] = v;
-        s->value[i] = value - lr * (s->nesterov ? g + look * v : v);
+        float p = value[i], g = gradient[i] * scale + l2 * p;
+        float v = momentum * velocity[i] + g;
+        velocity[i] = v;
+        value[i] = p - lr * (nesterov ? g + look * v : v);
     }
 }
 

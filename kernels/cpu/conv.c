@@ -1,13 +1,16 @@
-/* Convolutions: oneDNN's, except where windows do not overlap (patch embeddings, strided 1x1 shortcuts):
- * there a matrix product of copied patches is mostly as fast or faster.
+/* Convolutions: oneDNN's, except where windows do not overlap (patch embeddings, strided 1x1 shortcuts) and
+ * for the input gradient of few channels (the first layer of a discriminator, the last of a generator): there
+ * a matrix product of copied patches is mostly as fast or faster.
  *
  * Best times in ms of value / input gradient / weight gradient, AVX-512, oneDNN against patches. Two cores:
  * x [16, 224, 224, 3], 16x16 patches -> 384: 4.4 / 6.6 / 5.6 against 4.7 / 4.4 / 4.3 (product and copy timed
  * apart); [32, 224, 224, 3], 32x32 -> 768: 21 / 38 / 30 against 19 / 18 / 19. One core of a busy machine,
  * so roughly: [16, 56, 56, 96], 2x2 -> 192: 16 / 15 / 32 against 13 / 13 / 12; [16, 56, 56, 48], 4x4 -> 96,
  * where oneDNN is ahead in two of three: 3.2 / 2.8 / 5.0 against 3.9 / 3.3 / 3.4. These are of oneDNN 2.6;
- * 3.2 needs 4 to 28 times as long as patches for input gradients of at most 16 channels. Plain 1x1 kernels
- * run at the rate of oneDNN's own sgemm. */
+ * 3.2 needs 4 to 28 times as long as patches for input gradients of at most 16 channels. Windows that overlap,
+ * input gradient on one core: [64, 32, 32, 3], 4x4 of stride 2 -> 64: 2.8 against 0.8; 3x3 of stride 1: 7.8 against
+ * 2.9; of 1 channel 2.7 against 0.3; of 8 channels they are even. Plain 1x1 kernels run at the rate of oneDNN's own
+ * sgemm. */
 #include "kernels/backend.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/ops.h"
@@ -25,23 +28,23 @@ typedef struct convolution {
     int64_t chunk;           /* patches: images at a time */
 } convolution;
 
-/* ---- Patches: windows that do not overlap, each a row [kh, kw, in] of a matrix ---- */
+/* ---- Patches: windows, each a row [kh, kw, in] of a matrix ---- */
 
 static int64_t row_width(const dt_onednn_sizes *s)
 {
     return s->kernel[0] * s->kernel[1] * s->in;
 }
 
-/* Whether the windows touch nothing outside the image and each pixel at most once, and are copied in
- * stretches that are long enough; for the input gradient short ones pay too, since the library is slow there
- * where x has few channels. */
+/* Whether the windows touch nothing outside the image and each pixel at most once, and are copied in stretches that are long
+ * enough. The input gradient can add overlapping windows up, which pays where the library is slow: where x has few channels. */
 static bool by_patches(dt_onednn_kind kind, const dt_onednn_sizes *s)
 {
+    const bool few = kind == DT_ONEDNN_INPUT_GRAD && s->in < 8;
     for (int i = 0; i < 2; i++)
-        if (s->kernel[i] > s->stride[i] || s->padding[i] || (s->dilation[i] > 1 && s->kernel[i] > 1))
+        if ((s->dilation[i] > 1 && s->kernel[i] > 1) || (!few && (s->kernel[i] > s->stride[i] || s->padding[i])))
             return false;
-    return s->groups == 1 && s->stride[0] * s->stride[1] > 1 &&
-           (kind == DT_ONEDNN_INPUT_GRAD || s->kernel[1] * s->in >= 24);
+    return s->groups == 1 && (few || (s->stride[0] * s->stride[1] > 1 &&
+                                      (kind == DT_ONEDNN_INPUT_GRAD || s->kernel[1] * s->in >= 24)));
 }
 
 /* rows [images * y_height * y_width, kh * kw * in] from x [images, height, width, in]. */
@@ -60,25 +63,31 @@ static void gather(const dt_onednn_sizes *s, const float *x, float *rows, int64_
     }
 }
 
-/* The adjoint: x from rows, with zeros in the pixels that no window covers. */
+/* One row of pixels of x, from what the windows' rows ky say of it: added up where windows overlap, zero where there is none. */
+static void scatter_line(const dt_onednn_sizes *s, const float *from, float *to)
+{
+    const int64_t step = s->stride[1] * s->in, width = row_width(s), line_width = s->width * s->in;
+    int64_t begin = -s->padding[1] * s->in, stretch = s->kernel[1] * s->in;
+    for (int64_t i = 0; i < s->y_width; i++, begin += step, from += width) {
+        int64_t first = begin < 0 ? -begin : 0, end = begin + stretch > line_width ? line_width - begin : stretch;
+        for (int64_t k = first; k < end; k++)
+            to[begin + k] += from[k];
+    }
+}
+
+/* The adjoint: x from rows. Windows may overlap and reach outside of the image. */
 static void scatter(const dt_onednn_sizes *s, const float *rows, float *x, int64_t images)
 {
-    const int64_t stretch = s->kernel[1] * s->in, step = s->stride[1] * s->in, width = row_width(s);
-    const int64_t line_width = s->width * s->in;
+    const int64_t stretch = s->kernel[1] * s->in, width = row_width(s), line_width = s->width * s->in;
 #pragma omp parallel for schedule(static)
     for (int64_t line = 0; line < images * s->height; line++) {
-        int64_t image = line / s->height, top = line % s->height / s->stride[0],
-                ky = line % s->height % s->stride[0];
+        int64_t image = line / s->height, y = line % s->height + s->padding[0];
         float *to = x + line * line_width;
-        if (top >= s->y_height || ky >= s->kernel[0]) {
-            memset(to, 0, sizeof *to * (size_t)line_width);
-            continue;
-        }
-        const float *from = rows + (image * s->y_height + top) * s->y_width * width + ky * stretch;
-        for (int64_t i = 0; i < s->y_width; i++) {
-            int64_t end = i + 1 < s->y_width ? (i + 1) * step : line_width;
-            memcpy(to + i * step, from + i * width, sizeof *to * (size_t)stretch);
-            memset(to + i * step + stretch, 0, sizeof *to * (size_t)(end - i * step - stretch));
+        memset(to, 0, sizeof *to * (size_t)line_width);
+        for (int64_t ky = y % s->stride[0]; ky < s->kernel[0] && ky <= y; ky += s->stride[0]) {
+            int64_t top = (y - ky) / s->stride[0];
+            if (top < s->y_height)
+                scatter_line(s, rows + (image * s->y_height + top) * s->y_width * width + ky * stretch, to);
         }
     }
 }

@@ -127,6 +127,23 @@ static bool prepare_sum(dt_preparation *preparation)
     return true;
 }
 
+/* A NaN stays once it is met: nothing is larger than it. */
+static inline float larger(float x, float most)
+{
+    return x > most || x != x ? x : most;
+}
+
+#pragma omp declare reduction(largest : float : omp_out = larger(omp_in, omp_out)) initializer(omp_priv = omp_orig)
+
+static float row_max(const float *x, int64_t n)
+{
+    float most = x[0];
+#pragma omp simd reduction(largest : most)
+    for (int64_t i = 0; i < n; i++)
+        most = larger(x[i], most);
+    return most;
+}
+
 static void run_max(const dt_call *call)
 {
     const dt_shape *shape = &call->node->input[0]->shape;
@@ -134,29 +151,35 @@ static void run_max(const dt_call *call)
     const float *x = call->in[0];
     float *y = call->out[0];
 #pragma omp parallel for schedule(static) if (rows * n > 1 << 15)
-    for (int64_t r = 0; r < rows; r++) {
-        float most = x[r * n];
-        for (int64_t i = 1; i < n; i++)
-            most = x[r * n + i] > most || x[r * n + i] != x[r * n + i] ? x[r * n + i] : most;
-        y[r] = most;
-    }
+    for (int64_t r = 0; r < rows; r++)
+        y[r] = row_max(x + r * n, n);
 }
 
-static float row_max(const float *x, int64_t n)
+/* The first place of the row's maximum; where that is a NaN, of the first NaN. Stretches without it are passed as vectors. */
+static int64_t place_of(const float *x, int64_t n, float most)
 {
-    enum { LANES = 16 };
-    float lane[LANES], most = x[0];
-    for (int k = 0; k < LANES; k++)
-        lane[k] = most;
-    int64_t whole = n / LANES * LANES;
-    for (int64_t i = 0; i < whole; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];
-    for (int k = 0; k < LANES; k++)
-        most = lane[k] > most ? lane[k] : most;
-    for (int64_t i = whole; i < n; i++)
-        most = x[i] > most ? x[i] : most;
-    return most;
+    int64_t from = 0;
+    for (int found = 0; from + STRETCH <= n; from += STRETCH) {
+#pragma omp simd reduction(| : found)
+        for (int64_t i = from; i < from + STRETCH; i++)
+            found |= x[i] == most || x[i] != x[i];
+        if (found)
+            break;
+    }
+    while (x[from] != most && x[from] == x[from])
+        from++;
+    return from;
+}
+
+static void run_argmax(const dt_call *call)
+{
+    const dt_shape *shape = &call->node->input[0]->shape;
+    int64_t n = shape->dim[shape->rank - 1], rows = dt_count(shape) / n;
+    const float *x = call->in[0];
+    int32_t *y = call->out[0];
+#pragma omp parallel for schedule(static) if (rows * n > 1 << 15)
+    for (int64_t r = 0; r < rows; r++)
+        y[r] = (int32_t)place_of(x + r * n, n, row_max(x + r * n, n));
 }
 
 static void softmax_row(const float *x, int64_t n, float *y)
@@ -210,6 +233,7 @@ static void run_log_softmax(const dt_call *call)
 
 const dt_kernel dt_cpu_reduce[] = {{&dt_op_sum, run_sum, prepare_sum, NULL},
                                    {&dt_op_max, run_max, NULL, NULL},
+                                   {&dt_op_argmax, run_argmax, NULL, NULL},
                                    {&dt_op_softmax, run_softmax, NULL, NULL},
                                    {&dt_op_log_softmax, run_log_softmax, NULL, NULL},
                                    {0}};

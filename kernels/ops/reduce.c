@@ -71,12 +71,12 @@ static void max_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy,
 const dt_op dt_op_max = {"max", DT_OP_PLAIN, max_gradient, NULL};
 
 /* Records an op over rows: x [..., n] float32 with at least one axis. */
-static dt_tensor *rowwise(const dt_op *op, dt_tensor *x, dt_shape shape)
+static dt_tensor *rowwise(const dt_op *op, dt_tensor *x, dt_dtype dtype, dt_shape shape)
 {
     if (x->shape.rank < 1 || x->dtype != DT_F32)
         return dt_graph_fail(dt_graph_of(x), op->name, "expected float32 [..., n], got %s %s",
                              dt_dtype_name(x->dtype), dt_shape_text(&x->shape).chars);
-    return dt_record1(dt_graph_of(x), op, NULL, 0, shape, x, NULL, NULL, NULL);
+    return dt_record(dt_graph_of(x), op, NULL, 0, 1, &x, 1, &(dt_result){dtype, shape});
 }
 
 dt_tensor *dt_max(dt_tensor *x)
@@ -84,7 +84,16 @@ dt_tensor *dt_max(dt_tensor *x)
     dt_shape shape = x->shape;
     if (shape.rank > 0)
         shape.dim[shape.rank - 1] = 1;
-    return rowwise(&dt_op_max, x, shape);
+    return rowwise(&dt_op_max, x, DT_F32, shape);
+}
+
+const dt_op dt_op_argmax = {.name = "argmax"};
+
+dt_tensor *dt_argmax(dt_tensor *x)
+{
+    dt_shape shape = x->shape;
+    shape.rank--;
+    return rowwise(&dt_op_argmax, x, DT_I32, shape);
 }
 
 static void softmax_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_tensor **dx)
@@ -108,12 +117,12 @@ const dt_op dt_op_log_softmax = {"log_softmax", DT_OP_IN_PLACE, log_softmax_grad
 
 dt_tensor *dt_softmax(dt_tensor *x)
 {
-    return rowwise(&dt_op_softmax, x, x->shape);
+    return rowwise(&dt_op_softmax, x, DT_F32, x->shape);
 }
 
 dt_tensor *dt_log_softmax(dt_tensor *x)
 {
-    return rowwise(&dt_op_log_softmax, x, x->shape);
+    return rowwise(&dt_op_log_softmax, x, DT_F32, x->shape);
 }
 
 dt_tensor *dt_l2_normalize(dt_tensor *x, float eps)

@@ -14,6 +14,10 @@ dt_tensor *dt_mean(dt_tensor *x, unsigned axes, bool keep);
 /* Largest value along the last axis, kept with length 1. The gradient is shared between equal maxima. */
 dt_tensor *dt_max(dt_tensor *x);
 
+/* Position of the first largest value along the last axis: [..., n] -> int32 [...]. A NaN counts as larger than any number.
+ * No gradient. */
+dt_tensor *dt_argmax(dt_tensor *x);
+
 /* Sums x down to `shape`, undoing numpy's broadcasting: the gradient of a broadcast. */
 dt_tensor *dt_sum_to(dt_tensor *x, dt_shape shape);
 
@@ -30,6 +34,6 @@ typedef struct dt_axes {
     unsigned mask; /* of the axes that are summed */
 } dt_axes;
 
-extern const dt_op dt_op_sum, dt_op_max, dt_op_softmax, dt_op_log_softmax;
+extern const dt_op dt_op_sum, dt_op_max, dt_op_argmax, dt_op_softmax, dt_op_log_softmax;
 
 #endif

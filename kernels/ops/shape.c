@@ -22,6 +22,13 @@ dt_tensor *dt_identity(dt_tensor *x)
     return view(x, x->shape);
 }
 
+static const dt_op op_stop_gradient = {"stop_gradient", DT_OP_VIEW, NULL, NULL};
+
+dt_tensor *dt_stop_gradient(dt_tensor *x)
+{
+    return dt_record(dt_graph_of(x), &op_stop_gradient, NULL, 0, 1, &x, 1, &(dt_result){x->dtype, x->shape});
+}
+
 dt_tensor *dt_reshape(dt_tensor *x, dt_shape shape)
 {
     int64_t known = 1, count = dt_count(&x->shape);

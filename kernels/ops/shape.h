@@ -7,6 +7,7 @@
 #include "kernels/op.h"
 
 dt_tensor *dt_reshape(dt_tensor *x, dt_shape shape);           /* same count; no copy. One dimension may be -1 */
+dt_tensor *dt_stop_gradient(dt_tensor *x);                     /* x, as a constant to derivatives; no copy */
 dt_tensor *dt_transpose(dt_tensor *x, const int *permutation); /* axis i of the result is permutation[i] of x; float32 */
 dt_tensor *dt_slice(dt_tensor *x, int axis, int64_t start, int64_t length);
 dt_tensor *dt_pad(dt_tensor *x, int axis, int64_t before, int64_t after); /* with zeros */
@@ -20,7 +21,8 @@ dt_tensor *dt_embedding(dt_tensor *table, dt_tensor *ids);
 /* One row of each sample: x [n, t, w], index int32 [n] -> [n, w]: y[i] = x[i, index[i]]. */
 dt_tensor *dt_gather(dt_tensor *x, dt_tensor *index);
 
-/* Position of the first largest value along the last axis: int32 [..., n] -> int32 [...]. CLIP's end token. */
+/* Position of the first largest value along the last axis: int32 [..., n] -> int32 [...]. CLIP's end token.
+ * Of float32: dt_argmax. */
 dt_tensor *dt_argmax_int(dt_tensor *x);
 
 /* ---- For the backends ---- */

@@ -1,6 +1,8 @@
-/* Losses against stored references: cross-entropy with label smoothing, the parts of the ELBO, and gradient penalties,
- * whose weights' gradients are derivatives of a derivative. */
+/* Losses against stored references: cross-entropy with label smoothing, the ELBO and its parts, what generators and
+ * discriminators are trained for, and gradient penalties, whose weights' gradients are derivatives of a derivative. */
+#include "losses/adversarial.h"
 #include "losses/classification.h"
+#include "losses/elbo.h"
 #include "tests/op_golden.h"
 
 typedef struct fixture {
@@ -34,13 +36,22 @@ static void compare(const fixture *f, const char *name, const float *got)
     free(want);
 }
 
-/* Runs a loss of `count` named inputs; the gradient of each float input is compared with grad_NAME where there is one. */
-static void check(const fixture *f, const char *const *names, int count, dt_tensor *(*build)(dt_tensor **, const void *),
-                  const void *context)
+static int stored_gradients(const fixture *f, const char *prefix)
 {
-    op_case c = {.name = f->name, .build = build, .context = context, .inputs = count, .dy = (const float[]){1}};
+    int count = 0;
+    for (size_t i = 0; i < dt_safetensors_count(f->file); i++)
+        count += !strncmp(dt_safetensors_at(f->file, i)->name, prefix, strlen(prefix));
+    return count;
+}
+
+/* Runs a function of named inputs (NULL ends the list) and compares it with the file's `result`. With a `prefix` it is a
+ * scalar, and its gradient for each float input is compared with PREFIXNAME where there is one. */
+static void check(const fixture *f, const char *const *names, const char *result, const char *prefix,
+                  dt_tensor *(*build)(dt_tensor **, const void *), const void *context)
+{
+    op_case c = {.name = f->name, .build = build, .context = context, .dy = prefix ? (const float[]){1} : NULL};
     float *values[OP_INPUTS] = {0};
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; names[i]; i++, c.inputs++) {
         const dt_st_tensor *t = dt_safetensors_find(f->file, names[i]);
         if (t->type == DT_ST_I64) {
             c.shape[i] = op_shape(t);
@@ -53,85 +64,158 @@ static void check(const fixture *f, const char *const *names, int count, dt_tens
         c.value[i] = values[i];
     }
     op_run r;
+    int gradients = 0;
     if (ok(op_start(&r, &c, NULL), "%s runs", f->name)) {
-        compare(f, "loss", r.y);
-        for (int i = 0; i < count; i++) {
+        compare(f, result, r.y);
+        for (int i = 0; prefix && i < c.inputs; i++) {
             char name[100];
-            snprintf(name, sizeof name, "grad_%s", names[i]);
+            snprintf(name, sizeof name, "%s%s", prefix, names[i]);
             if (dt_safetensors_find(f->file, name))
-                compare(f, name, r.dx[i]);
+                compare(f, name, r.dx[i]), gradients++;
         }
+        if (prefix)
+            ok(gradients == stored_gradients(f, prefix), "%s: %d gradients of %s, all that are stored", f->name, gradients,
+               result);
     }
     op_end(&r);
-    for (int i = 0; i < count; i++)
+    for (int i = 0; i < c.inputs; i++)
         free(values[i]);
 }
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static dt_tensor *cross_entropy(dt_tensor **x, const void *context)
 {
     return dt_cross_entropy(x[0], x[1], *(const float *)context);
 }
 
-/* sum of softplus(l) - l x */
+static dt_tensor *total(dt_tensor *x)
+{
+    return dt_sum(x, DT_ALL, false);
+}
+
 static dt_tensor *bernoulli(dt_tensor **x, const void *context)
 {
     (void)context;
-    return dt_sum(dt_sub(dt_softplus(x[0]), dt_mul(x[0], x[1])), DT_ALL, false);
+    return dt_neg(total(dt_bernoulli_log_prob(x[0], x[1])));
 }
 
+/* The reference leaves out log(2 pi) / 2 of every number. */
 static dt_tensor *gaussian(dt_tensor **x, const void *context)
 {
     (void)context;
-    return dt_scale(dt_sum(dt_square(dt_sub(x[0], x[1])), DT_ALL, false), 0.5f);
+    dt_tensor *log_p = dt_gaussian_log_prob(x[0], dt_fill(dt_graph_of(x[0]), (dt_shape){0}, 0), x[1]);
+    return dt_affine(total(log_p), -1, -0.918938533204672742f * (float)dt_count(&x[0]->shape));
 }
 
 static dt_tensor *divergence(dt_tensor **x, const void *context)
 {
     (void)context;
-    dt_tensor *inside = dt_sub(dt_affine(x[1], 1, 1), dt_add(dt_square(x[0]), dt_exp(x[1])));
-    return dt_scale(dt_sum(inside, DT_ALL, false), -0.5f);
+    return total(dt_gaussian_kl(x[0], x[1]));
 }
 
-/* The penalty of the file on the discriminator of index.json: two strided convolutions, then one score a sample. */
-static dt_tensor *penalty(dt_tensor **x, const void *context)
+/* The part of the negative ELBO that `context` names; inputs: mu, logvar, noise, decoder_weight, decoder_bias, x. */
+static dt_tensor *elbo(dt_tensor **x, const void *context)
 {
-    const json_t *entry = context;
-    bool gp = !strcmp(json_string_value(json_object_get(entry, "kind")), "wgan_gp");
+    const char *part = context;
+    dt_tensor *z = dt_reparameterise(x[0], x[1], x[2]);
+    dt_tensor *logits = dt_linear(z, x[3], x[4]);
+    dt_tensor *reconstruction = dt_neg(dt_mean(dt_bernoulli_log_prob(logits, x[5]), DT_ALL, false));
+    dt_tensor *kl = dt_free_bits(dt_gaussian_kl(x[0], x[1]), 0);
+    return !strcmp(part, "z")                ? z
+           : !strcmp(part, "x_logits")       ? logits
+           : !strcmp(part, "reconstruction") ? reconstruction
+           : !strcmp(part, "kl")             ? kl
+                                             : dt_add(reconstruction, kl);
+}
+
+static void check_vae(const fixture *f, const json_t *entry)
+{
+    static const char *const inputs[] = {"mu", "logvar", "noise", "decoder_weight", "decoder_bias", "x", NULL};
+    static const char *const parts[] = {"z", "x_logits", "reconstruction", "kl"};
+    const char *term = json_string_value(json_object_get(entry, "term"));
+    if (!strcmp(term, "bce_with_logits"))
+        check(f, NAMES("x_logits", "x"), "loss", "grad_", bernoulli, NULL);
+    else if (!strcmp(term, "gaussian"))
+        check(f, NAMES("x_mean", "x"), "loss", "grad_", gaussian, NULL);
+    else if (!strcmp(term, "kl"))
+        check(f, NAMES("mu", "logvar"), "loss", "grad_", divergence, NULL);
+    else if (ok(!strcmp(term, "elbo"), "%s: a known term", f->name)) {
+        check(f, inputs, "loss", "grad_", elbo, "loss");
+        for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+            check(f, inputs, parts[i], NULL, elbo, parts[i]);
+    }
+}
+
+static dt_tensor *discriminator(dt_tensor **x, const void *context)
+{
+    return dt_discriminator_loss(*(const dt_gan_loss *)context, x[0], x[1]);
+}
+
+static dt_tensor *generator(dt_tensor **x, const void *context)
+{
+    return dt_generator_loss(*(const dt_gan_loss *)context, x[0]);
+}
+
+static void check_gan(const fixture *f, const json_t *entry)
+{
+    const char *at = strstr(dt_gan_loss_names, json_string_value(json_object_get(entry, "kind")));
+    int bars = 0;
+    if (!ok(at, "%s: a known loss", f->name))
+        return;
+    for (const char *c = dt_gan_loss_names; c < at; c++)
+        bars += *c == '|';
+    dt_gan_loss loss = (dt_gan_loss)bars;
+    check(f, NAMES("real", "fake"), "d_loss", "d_grad_", discriminator, &loss);
+    check(f, NAMES("fake"), "g_loss", "g_grad_", generator, &loss);
+}
+
+/* The discriminator of index.json: two strided convolutions, then one score a sample. x: point, then the weights. */
+static dt_tensor *scores(dt_tensor **x, const void *entry)
+{
     float slope = (float)json_number_value(json_object_get(entry, "leaky_slope"));
-    float strength = (float)json_number_value(json_object_get(entry, "strength"));
     dt_conv_form form = {.stride = {2, 2}, .padding = {1, 1}, .dilation = {1, 1}, .groups = 1};
-    dt_tensor *point = x[0], *h = dt_leaky_relu(dt_conv2d(point, x[1], x[2], form), slope);
+    dt_tensor *h = dt_leaky_relu(dt_conv2d(x[0], x[1], x[2], form), slope);
     h = dt_leaky_relu(dt_conv2d(h, x[3], x[4], form), slope);
-    int64_t n = h->shape.dim[0];
-    h = dt_reshape(dt_transpose(h, (const int[]){0, 3, 1, 2}), dt_dims(n, -1)); /* the reference flattens NCHW */
-    dt_tensor *score = dt_sum(dt_linear(h, x[5], x[6]), DT_ALL, false), *slope_at;
-    dt_gradient(score, &point, 1, &slope_at);
-    dt_tensor *squares = dt_sum(dt_square(dt_reshape(slope_at, dt_dims(n, -1))), 2, false);
-    if (gp)
-        return dt_scale(dt_mean(dt_square(dt_affine(dt_sqrt(squares), 1, -1)), DT_ALL, false), strength);
-    return dt_scale(dt_mean(squares, DT_ALL, false), strength / 2);
+    h = dt_transpose(h, (const int[]){0, 3, 1, 2}); /* the reference flattens NCHW */
+    return dt_linear(dt_reshape(h, dt_dims(h->shape.dim[0], -1)), x[5], x[6]);
+}
+
+static dt_tensor *slope(dt_tensor **x, const void *entry)
+{
+    dt_tensor *gradient;
+    dt_gradient(dt_sum(scores(x, entry), DT_ALL, false), x, 1, &gradient);
+    return gradient;
+}
+
+static dt_tensor *wgan_gp(dt_tensor **x, const void *entry)
+{
+    float strength = (float)json_number_value(json_object_get(entry, "strength"));
+    return dt_scale(dt_slope_penalty(scores(x, entry), x[0]), strength);
+}
+
+static dt_tensor *r1(dt_tensor **x, const void *entry)
+{
+    float gamma = (float)json_number_value(json_object_get(entry, "strength"));
+    return dt_scale(dt_slope_square(scores(x, entry), x[0]), gamma / 2);
+}
+
+static dt_tensor *between(dt_tensor **x, const void *context)
+{
+    (void)context;
+    return dt_between(x[0], x[1], x[2]);
 }
 
 static void check_penalty(const fixture *f, const json_t *entry)
 {
-    static const char *const names[] = {"point", "conv0.weight", "conv0.bias", "conv1.weight", "conv1.bias",
-                                        "linear.weight", "linear.bias"};
-    op_case c = {.name = f->name, .build = penalty, .context = entry, .inputs = 7, .dy = (const float[]){1}};
-    float *values[7];
-    for (int i = 0; i < 7; i++)
-        c.value[i] = values[i] = op_values(f->file, names[i], &c.shape[i]);
-    op_run r;
-    if (ok(op_start(&r, &c, NULL), "%s runs", f->name)) {
-        compare(f, "penalty", r.y);
-        for (int i = 1; i < 7; i++) {
-            char name[100];
-            snprintf(name, sizeof name, "grad_%s", names[i]);
-            compare(f, name, r.dx[i]);
-        }
-    }
-    op_end(&r);
-    for (int i = 0; i < 7; i++)
-        free(values[i]);
+    static const char *const inputs[] = {"point", "conv0.weight", "conv0.bias", "conv1.weight", "conv1.bias",
+                                         "linear.weight", "linear.bias", NULL};
+    bool gp = !strcmp(json_string_value(json_object_get(entry, "kind")), "wgan_gp");
+    check(f, inputs, "scores", NULL, scores, entry);
+    check(f, inputs, "input_grad", NULL, slope, entry);
+    check(f, inputs, "penalty", "grad_", gp ? wgan_gp : r1, entry);
+    if (gp)
+        check(f, NAMES("real", "fake", "alpha"), "point", NULL, between, NULL);
 }
 
 static void check_group(const json_t *index, const json_t *tolerances, const char *group)
@@ -145,15 +229,13 @@ static void check_group(const json_t *index, const json_t *tolerances, const cha
             continue;
         float smoothing = (float)json_number_value(json_object_get(entry, "smoothing"));
         if (!strcmp(group, "cross_entropy"))
-            check(&f, (const char *const[]){"logits", "labels"}, 2, cross_entropy, &smoothing);
-        else if (!strcmp(group, "penalty"))
+            check(&f, NAMES("logits", "labels"), "loss", "grad_", cross_entropy, &smoothing);
+        else if (!strcmp(group, "vae"))
+            check_vae(&f, entry);
+        else if (!strcmp(group, "gan"))
+            check_gan(&f, entry);
+        else
             check_penalty(&f, entry);
-        else if (strstr(f.name, "bce"))
-            check(&f, (const char *const[]){"x_logits", "x"}, 2, bernoulli, NULL);
-        else if (strstr(f.name, "gaussian"))
-            check(&f, (const char *const[]){"x_mean", "x"}, 2, gaussian, NULL);
-        else if (strstr(f.name, "kl"))
-            check(&f, (const char *const[]){"mu", "logvar"}, 2, divergence, NULL);
         dt_safetensors_close(f.file);
     }
 }
@@ -168,6 +250,7 @@ int main(void)
         skip("losses against stored references", "losses/index.json is not here");
     check_group(index, tolerances, "cross_entropy");
     check_group(index, tolerances, "vae");
+    check_group(index, tolerances, "gan");
     check_group(index, tolerances, "penalty");
     json_decref(index);
     json_decref(tolerances);

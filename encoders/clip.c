@@ -7,6 +7,8 @@ int dt_clip_image_size(const dt_clip_config *c)
     switch (c->vision) {
     case DT_VISION_RESIDUAL: return c->resnet.image_size;
     case DT_VISION_PIXELS: return c->pixels;
+    case DT_VISION_VAE: return c->vae.image_size;
+    case DT_VISION_GAN: return c->gan.image_size;
     default: return c->vit.image_size;
     }
 }
@@ -33,6 +35,8 @@ dt_tensor *dt_clip_image_features(dt_scope scope, const dt_clip_config *c, dt_te
     switch (c->vision) {
     case DT_VISION_RESIDUAL: return dt_resnet(visual, &c->resnet, images, training);
     case DT_VISION_PIXELS: return dt_pixels(images);
+    case DT_VISION_VAE: return dt_vae_features(scope, &c->vae, images);
+    case DT_VISION_GAN: return dt_gan_features(scope, &c->gan, images);
     default: return dt_vit(visual, &c->vit, images);
     }
 }

@@ -3,12 +3,20 @@
 #ifndef DUET_ENCODERS_CLIP_H
 #define DUET_ENCODERS_CLIP_H
 
+#include "encoders/gan.h"
 #include "encoders/pixels.h"
 #include "encoders/resnet.h"
 #include "encoders/text.h"
+#include "encoders/vae.h"
 #include "encoders/vit.h"
 
-typedef enum { DT_VISION_VIT, DT_VISION_RESIDUAL /* resnet.h */, DT_VISION_PIXELS } dt_vision_kind;
+typedef enum {
+    DT_VISION_VIT,
+    DT_VISION_RESIDUAL, /* resnet.h */
+    DT_VISION_PIXELS,
+    DT_VISION_VAE, /* the encoder's mean; a decoder belongs to the model */
+    DT_VISION_GAN, /* the discriminator's features; a generator belongs to the model */
+} dt_vision_kind;
 
 /* From a tower's features to the common space. */
 typedef enum {
@@ -23,6 +31,8 @@ typedef struct dt_clip_config {
     dt_vit_config vit;       /* when vision is DT_VISION_VIT */
     dt_resnet_config resnet; /* when vision is DT_VISION_RESIDUAL */
     int pixels;              /* when vision is DT_VISION_PIXELS: the side of the image */
+    dt_vae_config vae;       /* when vision is DT_VISION_VAE */
+    dt_gan_config gan;       /* when vision is DT_VISION_GAN */
     bool has_text;
     dt_text_config text;
     dt_clip_projection image_projection, text_projection;
@@ -31,14 +41,14 @@ typedef struct dt_clip_config {
     float init_logit_bias;  /* SigLIP: -10 */
 } dt_clip_config;
 
-int dt_clip_image_size(const dt_clip_config *config);
+int dt_clip_image_size(const dt_clip_config *config); /* pixels; 0: a GAN of points, which has no image tower */
 
 /* Whether the image tower depends on the other samples of a batch in training (batch norm): then a batch cannot be cut into
  * chunks without changing the result. */
 bool dt_clip_mixes_batch(const dt_clip_config *config);
 
 /* The towers. images [n, size, size, 3], normalised, or tokens int32 [n, context] -> features [n, width]. Parameters:
- * visual.*, and as encoders/text.h. */
+ * visual.*, those of vae.h and gan.h under their own names, and as encoders/text.h. */
 dt_tensor *dt_clip_image_features(dt_scope scope, const dt_clip_config *config, dt_tensor *images, bool training);
 dt_tensor *dt_clip_text_features(dt_scope scope, const dt_clip_config *config, dt_tensor *tokens);
 

@@ -45,12 +45,15 @@ static bool ends_tower(const char *name)
 
 int dt_param_depth(const dt_clip_config *c, const dt_head_config *head, const char *name)
 {
-    bool text = head->tower == DT_TOWER_TEXT, visual = begins(name, "visual.");
+    bool own = begins(name, "encoder.") || begins(name, "discriminator."); /* a VAE's or GAN's, not cut into blocks */
+    bool text = head->tower == DT_TOWER_TEXT, visual = own || begins(name, "visual.");
     int blocks = dt_tower_blocks(c, head->tower);
     if (begins(name, "head."))
         return blocks + 2;
     if (visual == text || begins(name, "logit_"))
         return -1;
+    if (own)
+        return 0;
     name += visual ? strlen("visual.") : 0;
     if (begins(name, text ? "text_projection" : "proj"))
         return head->on_embedding ? blocks + 1 : -1;

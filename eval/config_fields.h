@@ -28,6 +28,23 @@ bool dt_transformer_settle(const dt_transformer_fields *fields, bool quick_gelu,
 bool dt_vision_config(const json_t *json, const char *file, const char *path, bool quick_gelu, dt_clip_config *config,
                       dt_error *error);
 
+/* dt_json_load, of which an empty file is told as such. */
+json_t *dt_config_file(const char *path, dt_error *error);
+
+/* False for a device or a pipe, which would be waited for; what is not there is good. */
+bool dt_check_no_device(const char *path, dt_error *error);
+
+/* Whether a value is the one that `text` is in JSON; numbers by what they are worth (0 and 0.0). */
+bool dt_json_says(const json_t *value, const char *text);
+
+/* The same for the networks that also generate: their own fields ("tower": "vae", "gan"), which generative_config.c names. */
+bool dt_vae_fields(const json_t *json, const char *file, const char *path, dt_vae_config *config, dt_error *error);
+bool dt_gan_fields(const json_t *json, const char *file, const char *path, dt_gan_config *config, dt_error *error);
+
+/* PATH.KEY, a list of 1 to `room` whole numbers from 1 to `most`. */
+bool dt_config_ints(const json_t *array, const char *file, const char *path, const char *key, int most, int *values, int room,
+                    int *count, dt_error *error);
+
 /* "PATH.KEY" in `room`, KEY alone at the root. Returns room. */
 const char *dt_config_place(char *room, size_t size, const char *path, const char *key);
 

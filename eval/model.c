@@ -34,8 +34,15 @@ static bool declare_parameters(dt_model *model, dt_error *error)
     dt_scope root = {g, model->params, ""};
     const dt_clip_config *c = &model->config;
     int64_t size = dt_clip_image_size(c);
-    dt_tensor *images = dt_input(g, "images", DT_F32, dt_dims(2, size, size, 3)), *tokens = NULL;
-    dt_clip_image(root, c, images, true);
+    dt_tensor *images = NULL, *tokens = NULL;
+    if (size) {
+        images = dt_input(g, "images", DT_F32, dt_dims(2, size, size, 3));
+        dt_clip_image(root, c, images, true);
+    }
+    if (c->vision == DT_VISION_VAE)
+        dt_vae_declare(root, &c->vae);
+    if (c->vision == DT_VISION_GAN)
+        dt_gan_declare(root, &c->gan);
     if (c->has_text) {
         tokens = dt_input(g, "tokens", DT_I32, dt_dims(2, c->text.context_length));
         dt_clip_text(root, c, tokens);
@@ -68,6 +75,15 @@ static bool settle_vocabulary(dt_model *model, dt_error *error)
     return true;
 }
 
+/* Pixels as generative models see them, from `low` to 1. */
+static void set_range(dt_transform *preprocess, float low)
+{
+    for (int i = 0; i < 3; i++) {
+        preprocess->mean[i] = -low / (1 - low);
+        preprocess->std[i] = 1 / (1 - low);
+    }
+}
+
 dt_model *dt_model_declare(const json_t *json, dt_tokenizer *tokenizer, dt_error *error)
 {
     dt_model *model = calloc(1, sizeof *model);
@@ -86,6 +102,8 @@ dt_model *dt_model_declare(const json_t *json, dt_tokenizer *tokenizer, dt_error
         return NULL;
     }
     model->preprocess = dt_transform_default(DT_TRANSFORM_EVAL, dt_clip_image_size(&model->config));
+    if (model->config.vision == DT_VISION_VAE || model->config.vision == DT_VISION_GAN)
+        set_range(&model->preprocess, model->config.vision == DT_VISION_VAE ? 0 : -1);
     const json_t *preprocess = json_object_get(model->json, "preprocess_cfg");
     if (!dt_preprocess_read(preprocess, preset ? preset : "model", &model->preprocess, error) ||
         !declare_parameters(model, error)) {

@@ -88,6 +88,7 @@ bool dt_model_config(const json_t *json, const char *file, const char *path, dt_
         {"text_cfg", DT_JSON_OBJECT, &text, .required = false},
         {"preprocess_cfg", DT_JSON_OBJECT, &preprocess, .required = false},
         {"head", DT_JSON_OBJECT, &head_json, .required = false},
+        {"generator", DT_JSON_OBJECT, NULL, .required = false}, /* what a GAN is conditioned on (experiments/gan_condition.h) */
     };
     json_t *own = dt_own_fields(json, DT_OF_MODEL, file, path, error);
     bool good = own && dt_json_read(own, file, path, fields, sizeof fields / sizeof *fields, error);

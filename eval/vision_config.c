@@ -11,17 +11,7 @@ typedef struct source {
 static bool read_ints(const json_t *array, const source *from, const char *key, int most, int *values, int *count,
                       dt_error *error)
 {
-    *count = (int)json_array_size(array);
-    if (*count < 1 || *count > DT_RESNET_STAGES)
-        return dt_fail(error, "%s: %s.%s: expected a list of 1 to %d numbers", from->file, from->path, key, DT_RESNET_STAGES);
-    for (int i = 0; i < *count; i++) {
-        const json_t *item = json_array_get(array, (size_t)i);
-        json_int_t value = json_integer_value(item);
-        if (!json_is_integer(item) || value < 1 || value > most)
-            return dt_fail(error, "%s: %s.%s[%d]: expected a whole number from 1 to %d", from->file, from->path, key, i, most);
-        values[i] = (int)value;
-    }
-    return true;
+    return dt_config_ints(array, from->file, from->path, key, most, values, DT_RESNET_STAGES, count, error);
 }
 
 enum { WIDTH_MOST = 65536, BLOCKS_MOST = 1024, SIZE_MOST = 8192 };
@@ -252,6 +242,18 @@ static bool read_pixels(const json_t *json, const source *from, dt_clip_config *
     return dt_json_read(json, from->file, from->path, fields, sizeof fields / sizeof *fields, error);
 }
 
+static bool read_vae(const json_t *json, const source *from, dt_clip_config *c, dt_error *error)
+{
+    c->vision = DT_VISION_VAE;
+    return dt_vae_fields(json, from->file, from->path, &c->vae, error);
+}
+
+static bool read_gan(const json_t *json, const source *from, dt_clip_config *c, dt_error *error)
+{
+    c->vision = DT_VISION_GAN;
+    return dt_gan_fields(json, from->file, from->path, &c->gan, error);
+}
+
 typedef bool reader(const json_t *json, const source *from, dt_clip_config *c, dt_error *error);
 
 static const struct {
@@ -259,7 +261,7 @@ static const struct {
     reader *read;
 } towers[] = {
     {"vit", read_vit}, {"siglip", read_siglip}, {"modified_resnet", read_modified_resnet}, {"resnet", read_resnet},
-    {"residual", read_residual}, {"pixels", read_pixels},
+    {"residual", read_residual}, {"pixels", read_pixels}, {"vae", read_vae}, {"gan", read_gan},
 };
 
 /* By "tower"; without it, by the fields that open_clip goes by. NULL: no such tower. */

@@ -136,6 +136,23 @@ static bool read_gallery(dt_findings_reader *reader, void *item, const json_t *j
     return g->hits != NULL;
 }
 
+static bool read_picture(dt_findings_reader *reader, void *item, const json_t *json, const char *place)
+{
+    dt_picture_found *p = item;
+    *p = (dt_picture_found){.caption = "", .group = "", .step = -1};
+    const dt_json_field fields[] = {
+        {"name", DT_JSON_STRING, &p->name, .required = true},
+        {"file", DT_JSON_STRING, &p->file, .required = true},
+        {"caption", DT_JSON_STRING, &p->caption, .required = false},
+        {"group", DT_JSON_STRING, &p->group, .required = false},
+        {"step", DT_JSON_INT64, &p->step, .least = 0, .most = 0x1p53},
+    };
+    if (!dt_findings_fields(reader, json, place, fields, sizeof fields / sizeof fields[0]))
+        return false;
+    return *p->file || dt_fail(reader->error, "%s: %s.file: expected the path of a picture, found an empty text",
+                               reader->file, place);
+}
+
 /* A list of the root. */
 static void *read_part(dt_findings_reader *reader, const char *key, size_t size, dt_item_read *read,
                        size_t *count)
@@ -169,7 +186,9 @@ bool dt_findings_read(dt_findings *findings, const char *path, dt_error *error)
         f->curves = read_part(&r, "curves", sizeof *f->curves, dt_read_curve, &f->curve_count);
     if (f->curves)
         f->maps = read_part(&r, "maps", sizeof *f->maps, dt_read_map, &f->map_count);
-    return f->maps;
+    if (f->maps)
+        f->pictures = read_part(&r, "pictures", sizeof *f->pictures, read_picture, &f->picture_count);
+    return f->pictures;
 }
 
 void dt_findings_free(dt_findings *findings)

@@ -15,7 +15,8 @@
  *                     "points": [[x, y] or [x, y, low, high], ...]}, ...]}, ...],
  *    "maps":        [{"name": text, "n": count, "store": path, "gap": number, "cosine": number, "explained": [share, share],
  *                     "classes": [text, ...], "points": [{"x": number, "y": number, "kind": "image" or "text",
- *                     "label": label or -1, "index": n, "text": text}, ...]}, ...]}
+ *                     "label": label or -1, "index": n, "text": text}, ...]}, ...],
+ *    "pictures":    [{"name": text, "file": path, "caption": text, "step": n, "group": text}, ...]}
  *
  * The first figure is the headline. A value outside 0 .. 1, or with a true "rank", is a plain number. Keys
  * that are not listed are passed over. What each part means is said at its type below; what is not marked
@@ -153,6 +154,15 @@ typedef struct dt_embedding_map {
     size_t point_count;
 } dt_embedding_map;
 
+/* A picture that the run made: samples after so many steps, reconstructions beside originals, and the like. */
+typedef struct dt_picture_found {
+    const char *name;    /* tells it from the others, in dt_findings_merge too: "samples, step 500" */
+    const char *file;    /* PNG or JPEG; a path from the run's folder, or absolute */
+    const char *caption; /* perhaps absent: then the name is shown */
+    const char *group;   /* "samples", "reconstructions", "interpolation", "manifold", ...: shown together; perhaps absent */
+    int64_t step;        /* perhaps absent; the pictures of a group that have steps are one series */
+} dt_picture_found;
+
 typedef struct dt_findings {
     json_t *json;
     dt_figure *figures;
@@ -162,8 +172,9 @@ typedef struct dt_findings {
     dt_table *tables;
     dt_curve *curves;
     dt_embedding_map *maps;
+    dt_picture_found *pictures;
     size_t figure_count, gallery_count, confusion_count, reliability_count, table_count, curve_count,
-        map_count;
+        map_count, picture_count;
     struct dt_findings_block *blocks; /* everything that the pointers above lead to */
 } dt_findings;
 

@@ -10,7 +10,7 @@ static const struct part {
 } parts[] = {
     {"figures", "name", "name"},     {"galleries", "query", "store"}, {"confusions", "name", "name"},
     {"reliability", "name", "name"}, {"tables", "name", "name"},      {"curves", "name", "name"},
-    {"maps", "name", "name"},
+    {"maps", "name", "name"},        {"pictures", "name", "name"},
 };
 
 static bool same(const json_t *a, const json_t *b, const char *key)

@@ -5,6 +5,7 @@
 duet="${BUILD:-build/release}/duet"
 maker="${BUILD:-build/release}/tests/report"
 plots="${BUILD:-build/release}/tests/report_plots"
+drawn="${BUILD:-build/release}/tests/report_drawn"
 dir=$(mktemp -d "${TMPDIR:-/tmp}/duet-test-XXXXXX") || exit 1
 trap 'rm -rf "$dir"' EXIT
 n=0
@@ -37,6 +38,7 @@ finish() {
 
 "$maker" "$dir/run" || { echo "Bail out! $maker makes no run"; exit 1; }
 "$plots" "$dir" || { echo "Bail out! $plots makes no runs"; exit 1; }
+"$drawn" "$dir" || { echo "Bail out! $drawn makes no runs"; exit 1; }
 second="$dir/second & <b>"
 mkdir "$dir/empty"
 check "writes the report and says where" 0 "^$dir/run/report.html$" "$dir/run"
@@ -46,6 +48,8 @@ check "no word" 2 "duet report"
 check "--out with one run" 2 "for several runs" "$dir/run" --out "$dir/x.html"
 check "everything" 0 "^$dir/first/report.html$" "$dir/first"
 check "another run" 0 "report.html$" "$second"
+check "a run that made pictures" 0 "report.html$" "$dir/made"
+check "two of them" 0 "^$dir/beside.html$" "$dir/made" "$dir/made too" --out "$dir/beside.html"
 check "two runs" 0 "^$dir/compare.html$" "$dir/first" "$second" --out "$dir/compare.html"
 grep -q 'href="./first/report.html"' "$dir/compare.html"
 result $? "which links to both" "no link to ./first/report.html"
@@ -149,6 +153,17 @@ if (table) {
   head.click();
   sorted = down.every((v, i) => !i || v <= down[i - 1]) && values().every((v, i, a) => !i || v >= a[i - 1]);
 }
+/* Sliders show the last picture alone, and moved to the start the first. */
+let slid = 0;
+for (const series of document.querySelectorAll('.series')) {
+  const slider = series.querySelector('input'), items = [...series.querySelectorAll('li')];
+  const seen = () => items.filter(i => i.offsetHeight > 0);
+  const [last, ...others] = seen();
+  slider.value = 0;
+  slider.dispatchEvent(new Event('input'));
+  const [first, ...more] = seen();
+  slid += slider.offsetHeight > 0 && last === items.at(-1) && first === items[0] && !others.length && !more.length;
+}
 document.querySelectorAll('details').forEach(d => d.open = true);
 /* Words of tables, matrices and maps that a line's end cuts; longer ones may be. */
 let split = 0;
@@ -182,7 +197,7 @@ const boxes = [...document.querySelectorAll('main > section')].filter(s => s.scr
 const seen = ['sideways=' + (page.scrollWidth > page.clientWidth || boxes.length > 0), 'width=' + page.clientWidth,
   'broken=' + [...document.images].filter(i => !i.naturalWidth).length,
   'pictures=' + document.images.length,
-  'hovers=' + hovers, 'of=' + charts, 'told=' + told, 'plots=' + plots, 'sorted=' + sorted, 'split=' + split, 'over=' + over,
+  'hovers=' + hovers, 'of=' + charts, 'told=' + told, 'plots=' + plots, 'sorted=' + sorted, 'slid=' + slid, 'split=' + split, 'over=' + over,
   'contrast=' + (contrast >= 4.5 ? 'good' : contrast), 'dark=' + (paper < .2)].join(' ') + ' ' + worst;
 parent.postMessage(seen, '*');
 JS
@@ -215,6 +230,8 @@ for width in 1280 390; do
     for scheme in light dark; do
         inspect "$dir/run/report.html" $width $scheme pictures=3 hovers=8 of=8 plots=0
         inspect "$dir/first/report.html" $width $scheme pictures=81 hovers=6 of=6 told=11 plots=11 sorted=true
+        inspect "$dir/made/report.html" $width $scheme pictures=19 hovers=4 of=4 slid=1
+        inspect "$dir/beside.html" $width $scheme pictures=8 told=4 plots=4 slid=0
         inspect "$dir/compare.html" $width $scheme pictures=0 told=6 plots=6
     done
 done

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "data/file.h"
+#include "eval/report/drawn.h"
 #include "eval/report/figures.h"
 #include "eval/report/html.h"
 #include "eval/report/measures.h"
@@ -58,18 +59,9 @@ bool dt_report_compare(const char *const *runs, size_t count, const char *out, d
 
 /* ---- head cells ---- */
 
-/* The folder's name, where titles do not tell the runs apart. */
-static const char *folder_if_needed(const comparison *c, size_t run)
-{
-    for (size_t i = 0; i < c->count; i++)
-        if (i != run && !strcmp(dt_run_title(&c->runs[i]), dt_run_title(&c->runs[run])))
-            return c->runs[run].path;
-    return NULL;
-}
-
 static void write_run_name(const comparison *c, size_t run)
 {
-    const char *folder = folder_if_needed(c, run);
+    const char *folder = dt_run_path_if_needed(c->runs, c->count, run);
     dt_writer_printf(c->writer, "<th scope=\"col\" class=\"name c%zu\"><i></i>", run % 10);
     if (c->links[run]) {
         dt_writer_printf(c->writer, "<a dir=\"auto\" href=\"");
@@ -153,7 +145,7 @@ static const dt_figure *best_of(const comparison *c, const char *name)
 /* A cell of a run, which names the run where the page is too narrow for columns. */
 static void begin_cell(const comparison *c, size_t run, const char *class)
 {
-    const char *folder = folder_if_needed(c, run);
+    const char *folder = dt_run_path_if_needed(c->runs, c->count, run);
     dt_writer_printf(c->writer, "<td class=\"c%zu%s\" data-run=\"", run % 10, class);
     dt_html_text_cut(c->writer, dt_run_title(&c->runs[run]), NAME_MOST);
     if (folder) {
@@ -338,7 +330,7 @@ static bool make_line(const comparison *c, size_t run, dt_line *line, const dt_k
                       bool log_axis)
 {
     const dt_series *s = dt_run_log_find(&c->runs[run].log, known->event, known->key);
-    const char *folder = folder_if_needed(c, run);
+    const char *folder = dt_run_path_if_needed(c->runs, c->count, run);
     *line = (dt_line){.name = folder ? folder : dt_run_title(&c->runs[run]), .n = -1};
     if (!s || !s->finite)
         return true;
@@ -469,16 +461,22 @@ static bool write_training(const comparison *c, dt_error *error)
 static bool write_page(comparison *c, const char *out, dt_error *error)
 {
     dt_writer *w = c->writer = dt_writer_open(out, error);
+    bool drawn = dt_drawn_shared(c->runs, c->count);
     if (!w)
         return false;
     dt_page_begin(w, "Runs side by side", "Duet");
     dt_writer_printf(w,
-                     "<p class=\"summary\">%zu runs</p><nav><a href=\"#figures\">Figures</a> "
+                     "<p class=\"summary\">%zu runs</p><nav><a href=\"#figures\">Figures</a> %s"
                      "<a href=\"#settings\">Settings</a> <a href=\"#training\">Training</a></nav></header>\n",
-                     c->count);
+                     c->count, drawn ? "<a href=\"#drawn\">Made</a> " : "");
     dt_section_begin(w, "figures", "Figures");
     write_figures(c);
     dt_section_end(w);
+    if (drawn) {
+        dt_section_begin(w, "drawn", "What the models make");
+        dt_drawn_compare(w, c->runs, c->count);
+        dt_section_end(w);
+    }
     dt_section_begin(w, "settings", "Settings that differ");
     write_configurations(c);
     dt_section_end(w);

@@ -29,7 +29,17 @@ typedef struct picture {
     const uint8_t *bytes;
     size_t size;
     uint8_t *room;
+    int width, height; /* of its pixels, where they were counted, else 0 */
+    int times;         /* what they are shown at */
 } picture;
+
+/* From what size on the page has a smaller copy, and how many pixels that has. */
+typedef struct limits {
+    size_t whole;
+    int side;
+} limits;
+
+static const limits usual = {DT_PICTURE_WHOLE_MOST, DT_PICTURE_SIDE}, large = {DT_PICTURE_LARGE_MOST, DT_PICTURE_LARGE_SIDE};
 
 dt_pictures *dt_pictures_new(const char *run)
 {
@@ -121,7 +131,7 @@ static bool find(dt_pictures *p, const char *store, size_t index, picture *found
         return dt_fail(error, "%s", p->why.message);
     if (!find_pair(p, index, &pair, error))
         return false;
-    *found = (picture){pair.jpeg, pair.jpeg_size, NULL};
+    *found = (picture){.bytes = pair.jpeg, .size = pair.jpeg_size};
     return true;
 }
 
@@ -159,15 +169,16 @@ static bool reduce(picture *p, int side, dt_error *error)
     if (!dt_thumbnail(p->bytes, p->size, side, &bytes, &size, error))
         return false;
     free(p->room);
-    *p = (picture){bytes, size, bytes};
+    p->bytes = p->room = bytes;
+    p->size = size;
     return true;
 }
 
 /* Large pictures, and those that a browser may not know, become small JPEGs. */
-static bool make_fit(const dt_pictures *pictures, picture *p, dt_error *error)
+static bool make_fit(const dt_pictures *pictures, picture *p, limits limit, dt_error *error)
 {
     bool known = is_jpeg(p) || dt_is_png(p->bytes, p->size);
-    if ((!known || p->size > DT_PICTURE_WHOLE_MOST) && !reduce(p, DT_PICTURE_SIDE, error))
+    if ((!known || p->size > limit.whole) && !reduce(p, limit.side, error))
         return false;
     bool room =
         pictures->bytes <= DT_PICTURE_BYTES_MOST && p->size <= DT_PICTURE_BYTES_MOST - pictures->bytes;
@@ -180,15 +191,18 @@ static bool make_fit(const dt_pictures *pictures, picture *p, dt_error *error)
 static void write_size(dt_writer *w, const picture *p)
 {
     dt_jpeg_header header;
-    if (is_jpeg(p) && dt_jpeg_info(p->bytes, p->size, &header, NULL))
+    if (p->width)
+        dt_writer_printf(w, " width=\"%d\" height=\"%d\"%s", p->width * p->times, p->height * p->times,
+                         p->times > 1 ? " class=\"magnified\"" : "");
+    else if (is_jpeg(p) && dt_jpeg_info(p->bytes, p->size, &header, NULL))
         dt_writer_printf(w, " width=\"%d\" height=\"%d\"", header.width, header.height);
 }
 
 /* Frees the picture. `good`: it was read; otherwise why not. */
-static bool write_picture(dt_pictures *pictures, dt_writer *w, picture *p, bool good, const char *alt,
+static bool write_picture(dt_pictures *pictures, dt_writer *w, picture *p, limits limit, bool good, const char *alt,
                           dt_error *why)
 {
-    good = good && make_fit(pictures, p, why);
+    good = good && make_fit(pictures, p, limit, why);
     if (good) {
         dt_writer_printf(w, "<img");
         write_size(w, p);
@@ -213,7 +227,7 @@ bool dt_picture_write(dt_pictures *pictures, dt_writer *writer, const char *stor
     picture p = {0};
     dt_error why;
     bool good = find(pictures, store, index, &p, &why);
-    return write_picture(pictures, writer, &p, good, alt, &why);
+    return write_picture(pictures, writer, &p, usual, good, alt, &why);
 }
 
 void dt_picture_write_file(dt_pictures *pictures, dt_writer *writer, const char *path, const char *alt)
@@ -222,10 +236,36 @@ void dt_picture_write_file(dt_pictures *pictures, dt_writer *writer, const char 
     dt_error why;
     char *beside = dt_file_exists(path) ? NULL : dt_join(pictures->run, path);
     bool good = dt_map_open(&file, beside && dt_file_exists(beside) ? beside : path, &why);
-    picture p = {file.data, file.size, NULL};
-    write_picture(pictures, writer, &p, good, alt, &why);
+    picture p = {.bytes = file.data, .size = file.size};
+    write_picture(pictures, writer, &p, usual, good, alt, &why);
     dt_map_close(&file);
     free(beside);
+}
+
+/* Finds out how large a picture is, by decoding it, and how large to show it. */
+static bool measure(picture *p, const char *path, dt_error *error)
+{
+    dt_image image = {0};
+    dt_error why;
+    bool good = dt_image_decode(p->bytes, p->size, &image, &why) || dt_fail(error, "%s: %s", path, why.message);
+    p->width = image.width;
+    p->height = image.height;
+    p->times = good && image.width < DT_PICTURE_LARGE_LEAST ? DT_PICTURE_LARGE_LEAST / image.width : 1;
+    dt_image_free(&image);
+    return good;
+}
+
+void dt_picture_write_large(dt_pictures *pictures, dt_writer *writer, const char *path, const char *alt)
+{
+    dt_map file = {0};
+    dt_error why;
+    char *whole = dt_join(pictures->run, path);
+    bool good = whole ? dt_map_open(&file, whole, &why) : dt_fail(&why, "no memory for %s", path);
+    picture p = {.bytes = file.data, .size = file.size};
+    good = good && measure(&p, whole, &why);
+    write_picture(pictures, writer, &p, large, good, alt, &why);
+    dt_map_close(&file);
+    free(whole);
 }
 
 uint8_t *dt_picture_small(dt_pictures *pictures, const char *store, size_t index, int side, size_t *size)
@@ -235,7 +275,7 @@ uint8_t *dt_picture_small(dt_pictures *pictures, const char *store, size_t index
     bool good = find(pictures, store, index, &p, NULL);
     bool small = good && is_jpeg(&p) && dt_jpeg_info(p.bytes, p.size, &header, NULL) &&
                  header.width <= side && header.height <= side;
-    good = good && (small || reduce(&p, side, NULL)) && make_fit(pictures, &p, NULL);
+    good = good && (small || reduce(&p, side, NULL)) && make_fit(pictures, &p, usual, NULL);
     if (good && !p.room) {
         p.room = malloc(p.size);
         good = p.room && memcpy(p.room, p.bytes, p.size);

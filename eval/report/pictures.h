@@ -14,6 +14,9 @@ enum {
     DT_PICTURE_BYTES_MOST = 24 << 20, /* of all pictures in a page; one that would go beyond is left out */
     DT_PICTURE_WHOLE_MOST = 64 << 10, /* bytes of a picture that goes into the page as it is; of a larger one ... */
     DT_PICTURE_SIDE = 320,            /* ... a copy of so many pixels */
+    DT_PICTURE_LARGE_MOST = 1 << 20,  /* the same for a large picture ... */
+    DT_PICTURE_LARGE_SIDE = 1200,
+    DT_PICTURE_LARGE_LEAST = 480,     /* ... and one that is narrower is shown at the largest whole multiple up to that */
 };
 
 typedef struct dt_pictures dt_pictures;
@@ -34,6 +37,10 @@ bool dt_picture_write(dt_pictures *pictures, dt_writer *writer, const char *stor
 
 /* The same with a JPEG or PNG file. */
 void dt_picture_write_file(dt_pictures *pictures, dt_writer *writer, const char *path, const char *alt);
+
+/* The same, large, with a file that the run made: its path is from the run's folder. The file is decoded once to prove it
+ * whole; what is wrong names it. */
+void dt_picture_write_large(dt_pictures *pictures, dt_writer *writer, const char *path, const char *alt);
 
 /* What to show for a picture: the first caption of a pair; what dt_dataset_describe says for one of a folder or
  * of lent data. "" without one. Valid until the next caption, or picture of another store. */

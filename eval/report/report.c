@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "eval/report/drawn.h"
 #include "eval/report/figures.h"
 #include "eval/report/gallery.h"
 #include "eval/report/html.h"
@@ -42,6 +43,11 @@ typedef struct page {
 static void write_figures(const page *p)
 {
     dt_figures_write(p->writer, p->findings->figures, p->findings->figure_count);
+}
+
+static void write_drawn(const page *p)
+{
+    dt_drawn_write(p->writer, p->findings->pictures, p->findings->picture_count, p->pictures);
 }
 
 static void write_curves(const page *p)
@@ -148,7 +154,7 @@ static void write_absent(dt_writer *w, const dt_run *run)
 {
     const dt_findings *f = &run->findings;
     bool found = f->figure_count || f->curve_count || f->confusion_count || f->table_count || f->reliability_count ||
-                 f->map_count || f->gallery_count;
+                 f->map_count || f->gallery_count || f->picture_count;
     if (!run->has_findings)
         dt_writer_printf(w, "<p class=\"absent\">No evaluation.json in this run: no figures, no pictures.</p>\n");
     else if (!found)
@@ -183,6 +189,7 @@ static bool write_page(const dt_run *run, dt_pictures *pictures, dt_error *error
         void (*write)(const page *);
     } sections[] = {
         {"figures", "Figures", "Figures", f->figure_count, write_figures},
+        {"drawn", "Made", "What the model makes", f->picture_count, write_drawn},
         {"curves", "Curves", "Curves", f->curve_count, write_curves},
         {"confusion", "Confusion", "What is taken for what", f->confusion_count, write_confusions},
         {"tables", "Tables", "Tables", f->table_count, write_tables},

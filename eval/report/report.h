@@ -9,10 +9,10 @@
  *                    file, "versions" (an object) is what it ran on
  *   log.jsonl        see eval/report/run_log.h: a curve for every series of numbers; those of
  *                    eval/report/training.c are known by name and come first
- *   evaluation.json  see eval/findings.h: the headline figures, curves, confusions, tables, calibration, the
- *                    map of the embeddings, and the pictures that queries found
+ *   evaluation.json  see eval/findings.h: the headline figures, the pictures that the run made, curves,
+ *                    confusions, tables, calibration, the map of the embeddings, and the pictures that queries found
  *
- * The same files give the same bytes. Pictures are taken from the pair stores and folders that
+ * The same files give the same bytes. Pictures are taken from the pair stores, folders and files that
  * evaluation.json names; nothing in the page is fetched from anywhere, and its content security policy
  * forbids it. */
 #ifndef DUET_EVAL_REPORT_REPORT_H

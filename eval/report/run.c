@@ -76,3 +76,11 @@ const char *dt_run_title(const dt_run *run)
     const char *name = dt_run_text(run, "name");
     return name ? name : run->folder;
 }
+
+const char *dt_run_path_if_needed(const dt_run *runs, size_t count, size_t run)
+{
+    for (size_t i = 0; i < count; i++)
+        if (i != run && !strcmp(dt_run_title(&runs[i]), dt_run_title(&runs[run])))
+            return runs[run].path;
+    return NULL;
+}

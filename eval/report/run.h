@@ -29,4 +29,7 @@ const char *dt_run_text(const dt_run *run, const char *key);
 /* The configuration's "name", else the folder's name. */
 const char *dt_run_title(const dt_run *run);
 
+/* The path of one of several runs, where its title does not tell it from the others; else NULL. */
+const char *dt_run_path_if_needed(const dt_run *runs, size_t count, size_t run);
+
 #endif

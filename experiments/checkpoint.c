@@ -69,7 +69,7 @@ bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *op
     snprintf(path, sizeof path, "%s/checkpoints", run);
     if (!dt_make_directories(path, error))
         return false;
-    dt_st_tensor *tensors = dt_model_tensors(model, 2, &count);
+    dt_st_tensor *tensors = dt_model_tensors(model, 2 + state->extra_count, &count);
     char *description = dt_json_text(model->json, 0, error);
     for (int i = 0; tensors && i < dt_optimizer_slots(optimizer); i++) {
         slot_name(names[i], sizeof names[i], optimizer, i);
@@ -77,6 +77,9 @@ bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *op
                                           .shape = {(int64_t)dt_params_size(model->params)},
                                           .data = dt_optimizer_slot(optimizer, i)};
     }
+    for (size_t i = 0; tensors && i < state->extra_count; i++)
+        tensors[count++] = (dt_st_tensor){.name = state->extras[i].name, .type = DT_ST_F32, .rank = 1,
+                                          .shape = {(int64_t)state->extras[i].count}, .data = state->extras[i].values};
     snprintf(step, sizeof step, "%" PRIu64, state->step);
     snprintf(total, sizeof total, "%" PRId64, state->total_steps);
     snprintf(settled, sizeof settled, "%d", state->settled);
@@ -104,6 +107,14 @@ static bool read_number(const dt_safetensors *file, const char *key, double *val
                    key);
 }
 
+static bool read_numbers(dt_safetensors *file, const char *name, float *values, size_t count, dt_error *error)
+{
+    const int64_t shape[] = {(int64_t)count};
+    const dt_st_tensor *tensor = dt_safetensors_need(file, name, error);
+    return (tensor && dt_st_has_shape(tensor, 1, shape, error) && dt_st_to_float(tensor, values, error)) ||
+           dt_fail_prefix(error, "%s", dt_safetensors_path(file));
+}
+
 static bool restore(dt_safetensors *file, dt_model *model, dt_optimizer *optimizer, dt_run_state *state, dt_error *error)
 {
     double step, total, settled, best_step = 0;
@@ -117,13 +128,13 @@ static bool restore(dt_safetensors *file, dt_model *model, dt_optimizer *optimiz
         return false;
     for (int i = 0; i < dt_optimizer_slots(optimizer); i++) {
         char name[64];
-        int64_t shape[] = {(int64_t)dt_params_size(model->params)};
         slot_name(name, sizeof name, optimizer, i);
-        const dt_st_tensor *tensor = dt_safetensors_need(file, name, error);
-        if (!tensor || !dt_st_has_shape(tensor, 1, shape, error) ||
-            !dt_st_to_float(tensor, dt_optimizer_slot(optimizer, i), error))
-            return dt_fail_prefix(error, "%s", dt_safetensors_path(file));
+        if (!read_numbers(file, name, dt_optimizer_slot(optimizer, i), dt_params_size(model->params), error))
+            return false;
     }
+    for (size_t i = 0; i < state->extra_count; i++)
+        if (!read_numbers(file, state->extras[i].name, state->extras[i].values, state->extras[i].count, error))
+            return false;
     state->step = (uint64_t)step;
     state->total_steps = (int64_t)total;
     state->settled = settled != 0;

@@ -6,6 +6,13 @@
 #include "eval/model.h"
 #include "kernels/optimizer.h"
 
+/* Numbers of a run that are neither the model's nor its optimizer's: another optimizer's state, a moving average. */
+typedef struct dt_extra {
+    char name[64]; /* "training.NAME", which readers of weights pass over */
+    float *values; /* [count], borrowed */
+    size_t count;
+} dt_extra;
+
 /* Beside the tensors: how many steps the run has in all (settled early in a run that is limited in time). */
 typedef struct dt_run_state {
     uint64_t step;        /* done */
@@ -14,6 +21,8 @@ typedef struct dt_run_state {
     double seconds;       /* of training so far */
     double best;          /* of a run that keeps its best: the score on validation; NaN: none yet */
     uint64_t best_step;   /* when it was reached */
+    const dt_extra *extras; /* written and restored with the rest; borrowed */
+    size_t extra_count;
 } dt_run_state;
 
 /* Writes the checkpoint of state->step atomically, then removes all but the newest `keep`. */

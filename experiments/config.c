@@ -45,7 +45,8 @@ json_t *dt_config_load(const char *defaults, const char *path, const char *const
     return NULL;
 }
 
-bool dt_config_optimizer(const json_t *json, const char *file, dt_optimizer_config *o, double *learning_rate, dt_error *error)
+bool dt_config_optimizer(const json_t *json, const char *file, const char *path, dt_optimizer_config *o,
+                         double *learning_rate, dt_error *error)
 {
     const char *kind = NULL;
     const dt_json_field fields[] = {
@@ -59,7 +60,7 @@ bool dt_config_optimizer(const json_t *json, const char *file, dt_optimizer_conf
         {"weight_decay", DT_JSON_FLOAT, &o->weight_decay, .least = 0, .most = 1000},
         {"clip_norm", DT_JSON_FLOAT, &o->clip_norm, .least = 0, .most = 1e30},
     };
-    if (!dt_json_read(json, file, "optimizer", fields, sizeof fields / sizeof *fields, error))
+    if (!dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error))
         return false;
     o->kind = !strcmp(kind, "sgd") ? DT_SGD : !strcmp(kind, "adam") ? DT_ADAM : DT_ADAMW;
     return true;

@@ -11,10 +11,10 @@
  * each override "a.b=c". The caller owns the object. */
 json_t *dt_config_load(const char *defaults, const char *path, const char *const *overrides, size_t count, dt_error *error);
 
-/* "optimizer": {"kind", "lr", "beta1", "beta2", "eps", "momentum", "nesterov", "weight_decay", "clip_norm"}. `file` is for
- * messages, as below. */
-bool dt_config_optimizer(const json_t *json, const char *file, dt_optimizer_config *optimizer, double *learning_rate,
-                         dt_error *error);
+/* "optimizer": {"kind", "lr", "beta1", "beta2", "eps", "momentum", "nesterov", "weight_decay", "clip_norm"}. `file` and
+ * `path` ("optimizer") say where it stands, for messages, as below. */
+bool dt_config_optimizer(const json_t *json, const char *file, const char *path, dt_optimizer_config *optimizer,
+                         double *learning_rate, dt_error *error);
 
 /* "schedule": {"kind": "cosine" or "constant", "warmup"}, over the optimizer's learning rate. */
 typedef struct dt_rate_config {

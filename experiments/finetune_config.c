@@ -114,7 +114,7 @@ static bool read(dt_finetune_config *c, const char *file, dt_error *error)
     };
     if (!dt_json_read(c->json, file, "", fields, sizeof fields / sizeof *fields, error) ||
         !read_data(c, data, file, error) || !read_layers(c, layers, file, error) ||
-        !dt_config_optimizer(optimizer, file, &c->optimizer, &c->rate.base, error) ||
+        !dt_config_optimizer(optimizer, file, "optimizer", &c->optimizer, &c->rate.base, error) ||
         !dt_config_schedule(schedule, file, &c->rate, error) ||
         !dt_config_checkpoint(checkpoint, file, &c->checkpoint_every, &c->keep_checkpoints, error))
         return false;

@@ -29,3 +29,18 @@ pack_mnist() # DATA_DIR ...
     pack_digits packed/mnist-train.lmdb "$train"
     pack_digits packed/mnist-test.lmdb "$test"
 }
+
+# Without loss, for models of the pixels themselves: packed/mnist-exact-{train,test}.lmdb.
+pack_exact() # DATA_DIR ...
+{
+    if [ $# -lt 1 ]; then
+        echo "usage: $0 DATA_DIR [options]" >&2
+        exit 2
+    fi
+    mkdir -p packed
+    for half in train t10k; do
+        images=$(mnist_file "$1" $half-images-idx3-ubyte)
+        store=packed/mnist-exact-$([ $half = train ] && echo train || echo test).lmdb
+        [ -e "$store" ] || "$duet" pack --lossless --out "$store" --classes experiments/mnist-digits.txt "$images"
+    done
+}

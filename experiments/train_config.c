@@ -72,7 +72,7 @@ static bool read(dt_train_config *c, const char *file, dt_error *error)
         {"evaluate", DT_JSON_OBJECT, &evaluate, .required = true},
     };
     if (!dt_json_read(c->json, file, "", fields, sizeof fields / sizeof *fields, error) ||
-        !read_data(c, data, file, error) || !dt_config_optimizer(optimizer, file, &c->optimizer, &c->rate.base, error) ||
+        !read_data(c, data, file, error) || !dt_config_optimizer(optimizer, file, "optimizer", &c->optimizer, &c->rate.base, error) ||
         !read_rest(c, schedule, checkpoint, evaluate, file, error))
         return false;
     c->loss = strcmp(loss, "sigmoid") ? DT_LOSS_INFONCE : DT_LOSS_SIGMOID;

@@ -209,6 +209,27 @@ static void half_a_step(void)
     dt_graph_free(g);
 }
 
+/* What lies in the place of a frozen parameter's gradient, be it another network's, counts neither for the norm nor for clipping. */
+static void left_over(void)
+{
+    const dt_optimizer_config clipped = {.kind = DT_SGD, .clip_norm = 2.5f};
+    const char *const names[] = {"a", "other.b", "c"};
+    dt_graph *g = dt_graph_new();
+    dt_params *params = dt_params_new();
+    for (int i = 0; i < 3; i++)
+        dt_param((dt_scope){g, params, ""}, names[i], dt_dims(1), dt_zeros);
+    dt_optimizer *o = dt_params_allocate(params, 1) ? dt_optimizer_new(&clipped, params, dt_cpu()) : NULL;
+    dt_params_set_rate(params, 1, 0);
+    *dt_params_gradient(params, 0) = 3, *dt_params_gradient(params, 1) = NAN, *dt_params_gradient(params, 2) = 4;
+    ok(fabs(dt_optimizer_step(o, 1) - 5) < 1e-6, "the norm is that of what is trained");
+    const float want[] = {-1.5f, 0, -2};
+    for (int i = 0; i < 3; i++)
+        near(names[i], dt_params_value(params, i), want + i, 1, 1e-5);
+    dt_optimizer_free(o);
+    dt_params_free(params);
+    dt_graph_free(g);
+}
+
 int main(void)
 {
     frozen(&adamw, "AdamW");
@@ -216,5 +237,6 @@ int main(void)
     shares(adamw, "AdamW");
     shares(sgd, "SGD");
     half_a_step();
+    left_over();
     return done();
 }

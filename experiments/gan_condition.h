@@ -1,0 +1,38 @@
+/* What a generator is told to draw: a class, or a text by its embedding from another model's text tower. A model that has been trained
+ * so says it in its description, "generator": {"classes": [names]} or {"text": {"weights": path, "fingerprint": its hash, "template":
+ * text, "prompts": [texts]}}. */
+#ifndef DUET_EXPERIMENTS_GAN_CONDITION_H
+#define DUET_EXPERIMENTS_GAN_CONDITION_H
+
+#include "data/loader.h"
+#include "eval/model.h"
+
+typedef struct dt_conditions {
+    dt_condition kind;
+    size_t width;      /* numbers of a vector; 1 for a class */
+    json_t *names;     /* of classes, or prompts: what pictures are shown for; owned */
+    dt_model *text;    /* vectors: whose text tower; owned */
+    dt_encoder *encoder;
+    void *room;        /* of one batch */
+    int batch;
+} dt_conditions;
+
+/* For training: completes the description (vision_cfg.condition: {"kind": "class"} gets the data's classes, {"kind": "vector"} the width of the
+ * text embedding) and says in it what it will be conditioned on. weights: of the text tower, where vectors are asked for; NULL: none. */
+bool dt_conditions_train(dt_conditions *c, json_t *description, const dt_pairs *pairs, const char *weights, const char *template,
+                         int batch, dt_error *error);
+
+/* For drawing: as the model's description has it; weights: of the text tower, in place of those (NULL: those). */
+bool dt_conditions_draw(dt_conditions *c, const dt_model *model, const char *weights, dt_error *error);
+void dt_conditions_free(dt_conditions *c); /* zeroes it; a zeroed one is allowed */
+
+/* Of each sample of a training batch: int32 [batch] or float32 [batch, width], borrowed until the next call; NULL on failure. Not for
+ * DT_CONDITION_NONE. */
+const void *dt_conditions_of(dt_conditions *c, const dt_batch *batch, dt_error *error);
+
+/* The condition of one class name, or of a prompt, written to `row`: an int32 or `width` floats. */
+bool dt_condition_named(dt_conditions *c, const char *name, void *row, dt_error *error);
+
+size_t dt_condition_bytes(const dt_conditions *c); /* of one row; 0: none */
+
+#endif

@@ -1,0 +1,139 @@
+#include "experiments/gan_views.h"
+
+#include "data/file.h"
+#include "data/scatter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { BETWEEN = 10, WAYS = 8, POINTS = 2000, SIDE = 420 };
+
+/* The names in turn; NULL where nothing is conditioned on. The caller frees. */
+static void *conditions_in_turn(const dt_gan_views *w, size_t count, size_t run_length, dt_error *error)
+{
+    size_t bytes = dt_condition_bytes(w->conditions), names = json_array_size(w->conditions->names);
+    char *rows = calloc(count + 1, bytes), *named = calloc(names + 1, bytes);
+    bool good = (rows && named) || dt_fail(error, "out of memory");
+    good = good && (names || dt_fail(error, "there are no classes or prompts to draw for"));
+    for (size_t i = 0; good && i < names; i++)
+        good = dt_condition_named(w->conditions, json_string_value(json_array_get(w->conditions->names, i)), named + i * bytes,
+                                  error);
+    for (size_t i = 0; good && i < count; i++)
+        memcpy(rows + i * bytes, named + i / run_length % names * bytes, bytes);
+    free(named);
+    if (good)
+        return rows;
+    free(rows);
+    return NULL;
+}
+
+/* count pictures for count z, whose conditions stay the same for run_length of them. */
+static float *draw(const dt_gan_views *w, const float *z, size_t count, size_t run_length, dt_error *error)
+{
+    float *pictures = calloc(count, dt_gan_sampler_numbers(w->sampler) * sizeof *pictures);
+    bool conditioned = w->model->condition != DT_CONDITION_NONE;
+    void *conditions = pictures && conditioned ? conditions_in_turn(w, count, run_length, error) : NULL;
+    bool good = pictures ? !conditioned || conditions : dt_fail(error, "out of memory");
+    good = good && dt_gan_sampler_draw(w->sampler, z, conditions, count, pictures, error);
+    free(conditions);
+    if (good)
+        return pictures;
+    free(pictures);
+    return NULL;
+}
+
+float *dt_gan_views_draw(const dt_gan_views *w, uint64_t seed, size_t count, int32_t **labels, dt_error *error)
+{
+    size_t latent = (size_t)w->model->latent;
+    float *z = calloc(count, latent * sizeof *z);
+    if (!z) {
+        dt_fail(error, "out of memory");
+        return NULL;
+    }
+    dt_draw_normals(seed, z, count * latent);
+    float *pictures = draw(w, z, count, 1, error);
+    if (pictures && labels && w->model->condition == DT_CONDITION_CLASS)
+        *labels = conditions_in_turn(w, count, 1, error);
+    free(z);
+    return pictures;
+}
+
+static dt_sheet sheet_of(const dt_gan_views *w, const float *pictures, size_t count, int columns)
+{
+    return (dt_sheet){.floats = pictures, .low = -1, .high = 1, .count = count, .columns = columns,
+                      .height = w->model->image_size, .width = w->model->image_size, .channels = w->model->channels};
+}
+
+static bool show_samples(const dt_gan_views *w, const dt_generative *run, dt_error *error)
+{
+    size_t rows = w->model->condition == DT_CONDITION_NONE ? 0 : json_array_size(w->conditions->names);
+    rows = rows > 10 ? 10 : rows;
+    size_t columns = rows ? ((size_t)w->count + rows - 1) / rows : 0, count = rows ? rows * columns : (size_t)w->count;
+    float *z = calloc(count, (size_t)w->model->latent * sizeof *z);
+    if (!z)
+        return dt_fail(error, "out of memory");
+    dt_draw_normals(w->seed, z, count * (size_t)w->model->latent);
+    float *pictures = draw(w, z, count, columns ? columns : 1, error);
+    dt_titled_sheet title = {.name = "samples", .group = "samples", .keep = true,
+                             .caption = rows ? "The same z each time; a row for each class or prompt."
+                                             : "What is drawn from the same z each time."};
+    title.sheet = sheet_of(w, pictures, count, (int)columns);
+    bool good = pictures && dt_generative_sheet(run, &title, error);
+    free(pictures);
+    free(z);
+    return good;
+}
+
+static bool show_between(const dt_gan_views *w, const dt_generative *run, dt_error *error)
+{
+    size_t latent = (size_t)w->model->latent, count = WAYS * BETWEEN;
+    float *ends = calloc(2 * WAYS, latent * sizeof *ends), *z = calloc(count, latent * sizeof *z), *pictures = NULL;
+    bool good = (ends && z) || dt_fail(error, "out of memory");
+    if (good) {
+        dt_draw_normals(w->seed + 1, ends, 2 * WAYS * latent);
+        for (size_t i = 0; i < count * latent; i++) {
+            size_t way = i / latent / BETWEEN, k = i % latent;
+            float share = (float)(i / latent % BETWEEN) / (BETWEEN - 1);
+            z[i] = (1 - share) * ends[2 * way * latent + k] + share * ends[(2 * way + 1) * latent + k];
+        }
+        pictures = draw(w, z, count, BETWEEN, error);
+        dt_titled_sheet title = {.name = "interpolation", .group = "interpolation",
+                                 .caption = "On straight lines between two z.", .sheet = sheet_of(w, pictures, count, BETWEEN)};
+        good = pictures && dt_generative_sheet(run, &title, error);
+    }
+    free(ends);
+    free(z);
+    free(pictures);
+    return good;
+}
+
+static bool show_points(const dt_gan_views *w, const dt_generative *run, dt_error *error)
+{
+    char file[DT_RUN_PATH], name[64], kept[96];
+    float *real = calloc(POINTS, 2 * sizeof *real), *drawn = dt_gan_views_draw(w, w->seed, POINTS, NULL, error);
+    bool good = drawn && (real || dt_fail(error, "out of memory"));
+    if (good) {
+        dt_ring_draw(w->ring, w->seed + 1, 0, real, POINTS);
+        float side = (float)(1.5 * w->ring->radius);
+        const dt_scatter scatter = {real, drawn, POINTS, POINTS, -side, side};
+        snprintf(kept, sizeof kept, "pictures/points-%08llu.png", (unsigned long long)run->state.step);
+        snprintf(name, sizeof name, "points, step %llu", (unsigned long long)run->state.step);
+        good = dt_make_directories(dt_in_run(run->folder.path, "pictures", file), error) &&
+               dt_scatter_write(dt_in_run(run->folder.path, kept, file), &scatter, 1, 1, SIDE, error) &&
+               dt_scatter_write(dt_in_run(run->folder.path, "samples.png", file), &scatter, 1, 1, SIDE, error) &&
+               dt_generative_found(run, "pictures",
+                                   json_pack("{s: s, s: s, s: s, s: s, s: I}", "name", name, "file", kept, "caption",
+                                             "Real points grey, generated ones blue.", "group", "samples", "step",
+                                             (json_int_t)run->state.step), error);
+    }
+    free(real);
+    free(drawn);
+    return good;
+}
+
+bool dt_gan_views_show(const dt_gan_views *w, const dt_generative *run, bool last, dt_error *error)
+{
+    if (w->ring->modes)
+        return show_points(w, run, error);
+    return show_samples(w, run, error) && (!last || show_between(w, run, error));
+}

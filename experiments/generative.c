@@ -1,0 +1,306 @@
+#include "experiments/generative.h"
+
+#include "data/clock.h"
+#include "data/file.h"
+#include "data/sheet.h"
+#include "eval/dataset.h"
+#include "eval/findings.h"
+#include "eval/model_file.h"
+#include "eval/report/report.h"
+#include "experiments/commands.h"
+#include "experiments/options.h"
+#include "kernels/random.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DRAWING = 0x7a }; /* a stream of random numbers of its own */
+
+/* ---- The configuration ---- */
+
+static bool read_data(dt_generative_config *c, const json_t *data, const char *file, dt_error *error)
+{
+    double cache_mb = 0;
+    const dt_json_field fields[] = {
+        {"train", DT_JSON_ANY, &c->train, .required = false},
+        {"test", DT_JSON_STRING, &c->test, .required = false},
+        {"threads", DT_JSON_INT, &c->threads, .least = 0, .most = 256},
+        {"cache_mb", DT_JSON_DOUBLE, &cache_mb, .least = 0, .most = 1 << 20},
+    };
+    if (!dt_json_read(data, file, "data", fields, sizeof fields / sizeof *fields, error))
+        return false;
+    c->cache_bytes = (size_t)(cache_mb * 1048576);
+    return !c->train || json_is_string(c->train) || json_is_array(c->train) ||
+           dt_fail(error, "%s: data.train: expected a path or a list of paths, found %s", file, dt_json_kind_name(c->train));
+}
+
+static bool read_measure(dt_generative_config *c, const json_t *measure, const char *file, dt_error *error)
+{
+    const char *layer = "features";
+    const dt_json_field fields[] = {
+        {"weights", DT_JSON_STRING, &c->measure, .required = false},
+        {"layer", DT_JSON_STRING, &layer, .choices = "features|embedding"},
+        {"count", DT_JSON_INT, &c->measure_count, .least = 2, .most = 10000000},
+    };
+    bool good = dt_json_read(measure, file, "measure", fields, sizeof fields / sizeof *fields, error);
+    c->measure_layer = strcmp(layer, "features") ? DT_LAYER_EMBEDDING : DT_LAYER_FEATURES;
+    return good;
+}
+
+bool dt_generative_read(dt_generative_config *c, const dt_generative_parts *parts, const char *file, dt_error *error)
+{
+    const dt_json_field pictures[] = {
+        {"every", DT_JSON_INT64, &c->pictures_every, .least = 0, .most = 1e15},
+        {"count", DT_JSON_INT, &c->picture_count, .least = 1, .most = 4096},
+    };
+    if (!read_data(c, parts->data, file, error) || !dt_config_schedule(parts->schedule, file, &c->rate, error) ||
+        !dt_config_checkpoint(parts->checkpoint, file, &c->checkpoint_every, &c->keep_checkpoints, error) ||
+        !dt_json_read(parts->pictures, file, "pictures", pictures, 2, error) ||
+        !read_measure(c, parts->measure, file, error))
+        return false;
+    if (!json_is_object(c->model))
+        return dt_fail(error, "%s: model: expected a description, found %s", file, dt_json_kind_name(c->model));
+    return (c->steps > 0) != (c->epochs > 0) ||
+           dt_fail(error, "%s: expected \"steps\" or \"epochs\", one of the two; found %s", file,
+                   c->steps > 0 ? "both" : "neither");
+}
+
+/* ---- Preparing ---- */
+
+bool dt_generative_open_data(dt_generative *r, dt_error *error)
+{
+    const char *paths[256];
+    size_t count = 0;
+    const json_t *train = r->config.train;
+    if (json_is_string(train))
+        paths[count++] = json_string_value(train);
+    for (size_t i = 0; i < json_array_size(train); i++) {
+        if (count == 256 || !json_is_string(json_array_get(train, i)))
+            return dt_fail(error, "data.train: expected at most 256 paths");
+        paths[count++] = json_string_value(json_array_get(train, i));
+    }
+    r->pairs = dt_pairs_open_list(paths, count, error);
+    if (r->pairs && (uint64_t)r->config.batch_size > dt_pairs_count(r->pairs))
+        return dt_fail(error, "batch_size is %d, but there are only %" PRIu64 " pictures", r->config.batch_size,
+                       dt_pairs_count(r->pairs));
+    return r->pairs != NULL;
+}
+
+static bool open_loader(dt_generative *r, const dt_recipe *recipe, dt_error *error)
+{
+    const dt_generative_config *c = &r->config;
+    dt_loader_options o = {.pairs = r->pairs, .batch_size = c->batch_size, .drop_last = true, .shuffle = true,
+                           .tokenizer = r->tokenizer, .context = r->context, .class_caption = r->class_caption,
+                           .seed = (uint64_t)c->seed, .batch = r->state.step, .threads = c->threads,
+                           .cache_bytes = c->cache_bytes};
+    return !r->pairs || (dt_config_transform(c->augment, &recipe->model->preprocess, &o.transform, error) &&
+                         (r->loader = dt_loader_open(&o, error)) != NULL);
+}
+
+static bool open_log(dt_generative *r, bool resumed, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    dt_log_options o = {.path = dt_in_run(r->folder.path, "log.jsonl", path), .resume = resumed,
+                        .resume_step = (int64_t)r->state.step, .steps = r->state.total_steps, .quiet = r->quiet};
+    return (r->log = dt_log_open(&o, error)) != NULL;
+}
+
+static bool prepare(dt_generative *r, const dt_recipe *recipe, bool restart, dt_error *error)
+{
+    uint64_t step = 0;
+    char path[DT_RUN_PATH];
+    int64_t epoch = r->pairs ? (int64_t)(dt_pairs_count(r->pairs) / (uint64_t)r->config.batch_size) : 1;
+    bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
+    r->state = (dt_run_state){.settled = true, .best = NAN, .extras = recipe->extras, .extra_count = recipe->extra_count,
+                              .total_steps = r->config.epochs ? r->config.epochs * epoch : r->config.steps};
+    if (!dt_run_claim(&r->folder, error))
+        return false;
+    if (resumes ? !dt_checkpoint_restore(r->folder.path, recipe->model, recipe->optimizer, &r->state, error)
+                : !dt_run_start(&r->folder, recipe->command, r->json, NULL, restart, error))
+        return false;
+    if (resumes && recipe->restored)
+        recipe->restored(recipe->self, r->state.step);
+    return open_loader(r, recipe, error) && open_log(r, resumes, error);
+}
+
+void dt_generative_close(dt_generative *r)
+{
+    dt_loader_close(r->loader);
+    dt_pairs_close(r->pairs);
+    dt_log_close(r->log);
+    json_decref(r->json);
+    dt_run_close(&r->folder);
+}
+
+/* ---- Training ---- */
+
+bool dt_not_finite(dt_plan *plan, uint64_t seed, uint64_t step, const char *what, dt_error *error)
+{
+    const char *where = dt_plan_trouble(plan, seed, (uint32_t)step);
+    return dt_fail(error, "%s is not finite; it began here: %s. The last checkpoint is whole; a lower learning rate, a warm-up or "
+                          "optimizer.clip_norm may help", what, where ? where : "it does not show when the step is repeated");
+}
+
+static bool log_step(dt_generative *r, const dt_step_found *found, double rate, dt_error *error)
+{
+    int64_t step = (int64_t)r->state.step;
+    if (step % r->config.log_every && step != r->state.total_steps)
+        return true;
+    double time = dt_now(), waited = r->loader ? dt_loader_get_stats(r->loader).waited : 0;
+    double span = time - r->last > 1e-9 ? time - r->last : 1e-9;
+    dt_step_found all = *found;
+    dt_found(&all, "lr", rate);
+    dt_log_step line = {.step = step, .loss = found->loss, .values = all.values, .value_count = all.count,
+                        .pairs_per_second = (double)(step - r->last_step) * r->config.batch_size / span,
+                        .waiting = (waited - r->waited) / span};
+    r->last = time;
+    r->waited = waited;
+    r->last_step = step;
+    return dt_log_add(r->log, &line, error);
+}
+
+static bool one_step(dt_generative *r, const dt_recipe *recipe, dt_error *error)
+{
+    dt_batch batch;
+    dt_step_found found = {.loss = NAN};
+    double rate = dt_config_rate(&r->config.rate, r->state.step, r->state.total_steps);
+    if ((r->loader && !dt_loader_next(r->loader, &batch, error)) ||
+        !recipe->step(recipe->self, r->loader ? &batch : NULL, r->state.step, rate, &found, error))
+        return dt_fail_prefix(error, "step %" PRIu64, r->state.step + 1);
+    r->state.step++;
+    return log_step(r, &found, rate, error);
+}
+
+static bool save(dt_generative *r, const dt_recipe *recipe, dt_error *error)
+{
+    r->state.seconds = dt_now() - r->started;
+    return dt_checkpoint_save(r->folder.path, recipe->model, recipe->optimizer, &r->state, r->config.keep_checkpoints, error);
+}
+
+static bool due(int64_t step, int64_t every)
+{
+    return every && step % every == 0;
+}
+
+/* Trains to the end, or to a signal, after which *stopped is set and a checkpoint lies in the run. Pictures and figures are
+ * functions of the parameters and the step: what a killed process has made is made again, to the same bits. */
+static bool train(dt_generative *r, const dt_recipe *recipe, bool *stopped, dt_error *error)
+{
+    r->started = dt_now() - r->state.seconds;
+    r->last = dt_now();
+    r->last_step = (int64_t)r->state.step;
+    while ((int64_t)r->state.step < r->state.total_steps) {
+        if (!one_step(r, recipe, error))
+            return false;
+        int64_t step = (int64_t)r->state.step;
+        bool end = step == r->state.total_steps;
+        if (!end && due(step, recipe->evaluate_every) && !recipe->evaluate(recipe->self, r, error))
+            return false;
+        if (!end && due(step, r->config.pictures_every) && !recipe->paint(recipe->self, r, false, error))
+            return false;
+        *stopped = dt_run_interrupted(&r->folder);
+        if ((*stopped || end || due(step, r->config.checkpoint_every)) && !save(r, recipe, error))
+            return false;
+        if (*stopped)
+            return true;
+    }
+    return true;
+}
+
+static bool finish(dt_generative *r, const dt_recipe *recipe, dt_error *error)
+{
+    return recipe->paint(recipe->self, r, true, error) && recipe->finish(recipe->self, r, error) &&
+           dt_report_write(r->folder.path, error);
+}
+
+int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
+{
+    dt_error error;
+    bool stopped = false;
+    bool good = prepare(r, recipe, restart, &error);
+    uint64_t step = r->state.step;
+    if (good && step > 0 && (int64_t)step < r->state.total_steps)
+        dt_log_say(r->log, "resumes after step %" PRIu64 " of %" PRId64, step, r->state.total_steps);
+    good = good && train(r, recipe, &stopped, &error);
+    dt_run_release_signals(&r->folder); /* the last checkpoint is written */
+    if (good && stopped)
+        dt_log_say(r->log, "stopped after step %" PRIu64 "; the same command goes on from there", r->state.step);
+    else if (good)
+        good = finish(r, recipe, &error);
+    if (good && !stopped)
+        dt_log_say(r->log, "done: %s/model.safetensors, %s/report.html", r->folder.path, r->folder.path);
+    if (good)
+        return stopped ? 130 : DT_EXIT_GOOD;
+    fprintf(stderr, "duet %s: %s\n", recipe->command, error.message);
+    return DT_EXIT_FAILURE;
+}
+
+/* ---- What a run has to show ---- */
+
+bool dt_generative_found(const dt_generative *r, const char *list, json_t *item, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    json_t *found = item ? json_pack("{s: [o]}", list, item) : NULL;
+    bool good = found ? dt_findings_merge(dt_in_run(r->folder.path, "evaluation.json", path), found, error)
+                      : dt_fail(error, "out of memory");
+    json_decref(found);
+    return good;
+}
+
+bool dt_generative_sheet(const dt_generative *r, const dt_titled_sheet *s, dt_error *error)
+{
+    char kept[128], latest[128], name[128], path[DT_RUN_PATH];
+    snprintf(latest, sizeof latest, "%s.png", s->name);
+    snprintf(kept, sizeof kept, "pictures/%s-%08" PRIu64 ".png", s->name, r->state.step);
+    snprintf(name, sizeof name, s->keep ? "%s, step %" PRIu64 : "%s", s->name, r->state.step);
+    if (!dt_sheet_write(dt_in_run(r->folder.path, latest, path), &s->sheet, error))
+        return false;
+    if (s->keep && (!dt_make_directories(dt_in_run(r->folder.path, "pictures", path), error) ||
+                    !dt_sheet_write(dt_in_run(r->folder.path, kept, path), &s->sheet, error)))
+        return false;
+    return dt_generative_found(r, "pictures",
+                               json_pack("{s: s, s: s, s: s, s: s, s: I}", "name", name, "file", s->keep ? kept : latest,
+                                         "caption", s->caption, "group", s->group, "step", (json_int_t)r->state.step), error);
+}
+
+void dt_draw_normals(uint64_t seed, float *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i += 4) {
+        dt_philox words = dt_random_block(seed, DRAWING, 0, i / 4);
+        float four[4];
+        dt_random_normal(words.v[0], words.v[1], &four[0], &four[1]);
+        dt_random_normal(words.v[2], words.v[3], &four[2], &four[3]);
+        memcpy(numbers + i, four, sizeof(float) * (count - i < 4 ? count - i : 4));
+    }
+}
+
+float *dt_some_images(const dt_model *model, const char *path, int *count, dt_error *error)
+{
+    size_t numbers = (size_t)model->preprocess.size * (size_t)model->preprocess.size * 3;
+    dt_dataset *data = dt_dataset_open(path, error);
+    if (!data)
+        return NULL;
+    size_t all = dt_dataset_count(data), wanted = (size_t)*count < all ? (size_t)*count : all;
+    float *images = calloc(wanted * numbers, sizeof *images);
+    uint64_t *rows = calloc(wanted, sizeof *rows);
+    bool good = (images && rows) || dt_fail(error, "out of memory");
+    for (size_t i = 0; good && i < wanted; i++)
+        rows[i] = i * all / wanted;
+    dt_loader_options o = {.pairs = dt_dataset_pairs(data), .files = dt_dataset_files(data), .batch_size = (int)wanted,
+                           .rows = rows, .row_count = wanted, .epochs = 1, .transform = model->preprocess};
+    dt_loader *loader = good ? dt_loader_open(&o, error) : NULL;
+    dt_batch batch;
+    good = loader && dt_loader_next(loader, &batch, error);
+    if (good)
+        memcpy(images, batch.images, sizeof(float) * wanted * numbers);
+    dt_loader_close(loader);
+    dt_dataset_close(data);
+    free(rows);
+    *count = (int)wanted;
+    if (good)
+        return images;
+    free(images);
+    return NULL;
+}

@@ -27,10 +27,13 @@ static bool give_up(dt_model **model)
 bool dt_model_head_new(dt_model **model, dt_tower tower, bool on_embedding, const char *const *names, size_t count,
                        dt_error *error)
 {
-    if (tower == DT_TOWER_TEXT && !(*model)->tokenizer) {
+    bool text = tower == DT_TOWER_TEXT;
+    if (text && !(*model)->config.has_text)
+        dt_fail(error, "the model has no text tower to classify texts with");
+    else if (text && !(*model)->tokenizer)
         dt_no_tokenizer(*model, error);
+    if (text && (!(*model)->config.has_text || !(*model)->tokenizer))
         return give_up(model);
-    }
     *model = dt_model_with_head(*model, describe(tower, on_embedding, names, count), error);
     return *model != NULL;
 }

@@ -76,7 +76,7 @@ static void next_row(const dt_gaussian *g, double *factor, size_t rank, size_t p
 {
     size_t dim = g->dim;
     double *row = factor + rank * dim, root = sqrt(pivot);
-#pragma omp parallel for schedule(static) if (rank * dim > 1 << 15)
+#pragma omp parallel for schedule(static) if (rank * dim > 1 << 18)
     for (size_t first = 0; first < dim; first += COLUMNS) {
         size_t end = first + COLUMNS < dim ? first + COLUMNS : dim;
         for (size_t j = first; j < end; j++)

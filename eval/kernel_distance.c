@@ -103,7 +103,7 @@ static bool sum_pairs(work *w, const side *a, const side *b, double *sum, dt_err
             take(w->b, other, j, columns, w->kernel);
             if (!dt_inner_products(w->a, rows, w->b, columns, dim, w->products, error))
                 return false;
-#pragma omp parallel for
+#pragma omp parallel for if (rows * columns > 1 << 18)
             for (size_t r = 0; r < rows; r++)
                 w->sums[r] = sum_kernel(w->kernel, w->products + r * columns, columns, dim, diagonal ? r : SIZE_MAX);
             double part = 0;

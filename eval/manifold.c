@@ -67,7 +67,7 @@ static bool find_distances(work *w, size_t rows, size_t columns, size_t dim, dt_
 {
     if (!dt_inner_products(w->a, rows, w->b, columns, dim, w->distances, error))
         return false;
-#pragma omp parallel for
+#pragma omp parallel for if (rows * columns > 1 << 18)
     for (size_t i = 0; i < rows; i++) {
         double *row = w->distances + i * columns, norm = w->norms_a[i];
         for (size_t j = 0; j < columns; j++)
@@ -100,7 +100,7 @@ static bool find_radii(work *w, dt_feature_rows f, size_t first, size_t k, doubl
     for (size_t at = 0; good && at < f.n; at += BLOCK) {
         size_t columns = part_of(f, at);
         good = take(w->b, w->norms_b, f, at, error) && find_distances(w, rows, columns, f.dim, error);
-#pragma omp parallel for if (good)
+#pragma omp parallel for if (rows * columns > 1 << 18)
         for (size_t i = 0; i < (good ? rows : 0); i++)
             keep_nearest(nearest + i * k, k, w->distances + i * columns, columns, at == first ? i : SIZE_MAX);
     }
@@ -139,7 +139,7 @@ static bool count_inside(work *w, size_t rows, dt_feature_rows f, const double *
         size_t columns = part_of(f, at);
         if (!take(w->b, w->norms_b, f, at, error) || !find_distances(w, rows, columns, f.dim, error))
             return false;
-#pragma omp parallel for
+#pragma omp parallel for if (rows * columns > 1 << 18)
         for (size_t i = 0; i < rows; i++)
             inside[i] = inside[i] || is_inside(w->distances + i * columns, radii + at, columns);
     }

@@ -24,7 +24,7 @@ static double *room_of(const work *w)
 
 static void pack_left(const work *w, dt_matrix a, size_t m, size_t first, size_t depth)
 {
-#pragma omp parallel for if (m * depth > 1 << 15)
+#pragma omp parallel for if (m * depth > 1 << 18)
     for (size_t i = 0; i < m; i++)
         for (size_t k = 0; k < depth; k++)
             w->left[i * DEPTH + k] = a.at[i * a.row + (first + k) * a.column];
@@ -64,7 +64,7 @@ bool dt_multiply(dt_matrix a, dt_matrix b, size_t m, size_t n, size_t depth, boo
     for (size_t first = 0; good && first < depth; first += DEPTH) {
         size_t part = depth - first < DEPTH ? depth - first : DEPTH;
         pack_left(&w, a, m, first, part);
-#pragma omp parallel for schedule(dynamic) if (m * part > 1 << 15)
+#pragma omp parallel for schedule(dynamic) if (m * n * part > 1 << 22)
         for (size_t p = 0; p < w.panels.panels; p++)
             add_panel(&w, b, p, m, n, first, part, lower, c);
     }

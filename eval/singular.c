@@ -8,7 +8,7 @@
 enum {
     PARTS = 16,      /* of the rows, each summed on its own: the sum does not depend on the number of threads */
     ITERATIONS = 60, /* for one eigenvalue; two or three are usual */
-    ALONE = 1 << 15, /* numbers that are not worth a second thread */
+    ALONE = 1 << 18, /* numbers that are not worth a second thread */
 };
 
 /* Reflections from both sides make a [m, n] upper bidiagonal, column by column and row by row. Those of a step

@@ -218,7 +218,6 @@ static bool play(dt_gan_trainer *t, player *p, const float *samples, const void 
                  double *loss, double *norm, dt_error *error)
 {
     take_turn(t, p);
-    memset(dt_params_gradients(t->model->params), 0, sizeof(float) * dt_params_size(t->model->params));
     if (p->samples)
         dt_plan_write(p->plan, p->samples, samples);
     if (p->condition)

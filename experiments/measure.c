@@ -45,7 +45,7 @@ static bool take_distances(const dt_generative *run, const char *command, const 
     dt_reference *reference = model ? dt_reference_new(model, real, &o, error) : NULL;
     bool good = reference && dt_distances_of_pictures(reference, set, &d, error);
     if (good)
-        dt_log_say(run->log, "%zu pictures against %zu of %s in %s: Frechet distance %.2f, KID %.4f, CMMD %.4f, precision %.3f, "
+        dt_log_say(run->log, "%zu pictures against %zu of %s in %s: Frechet distance %.4g, KID %.3g, CMMD %.3g, precision %.3f, "
                              "recall %.3f%s%s", d.generated, d.real, dt_dataset_path(real), c->measure, d.frechet, d.kid.value,
                    d.cmmd, d.precision, d.recall, *d.note ? "; " : "", d.note);
     good = good && merge(run, dt_distances_json(&d, "samples", c->measure, error), error);

@@ -8,8 +8,9 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Rows that a plan decodes at a time: enough for matrix products at full rate, and few enough for the caches. */
-enum { IMAGES = 20, DRAWS = 100, BINARISING = 0x62696e };
+/* Rows that a plan decodes at a time: enough for matrix products at full rate, and few enough for the caches; of convolutions, for
+ * memory. */
+enum { MLP_ROWS = 2000, CONV_ROWS = 200, DRAWS = 100, IMAGES = 200, BINARISING = 0x62696e };
 
 typedef struct work {
     const dt_vae_config *vae;
@@ -203,11 +204,13 @@ static bool go_through(work *w, const dt_model *model, dt_vae_bound *b, dt_error
 bool dt_vae_bound_of(dt_model *model, const dt_backend *backend, const dt_vae_bound_options *options, dt_vae_bound *bound,
                      dt_error *error)
 {
+    const dt_vae_config *v = &model->config.vae;
     int draws = options->samples < DRAWS ? options->samples : DRAWS;
     dt_vae_bound_options o = *options;
-    if (model->config.vae.codes) /* nothing is drawn */
+    if (v->codes) /* nothing is drawn */
         o.samples = draws = 1;
-    work w = {.vae = &model->config.vae, .options = &o, .draws = draws, .images = IMAGES * DRAWS / draws / (draws == 1 ? 10 : 1)};
+    int images = (v->network == DT_VAE_MLP ? MLP_ROWS : CONV_ROWS) / draws;
+    work w = {.vae = v, .options = &o, .draws = draws, .images = images < IMAGES ? images : IMAGES};
     *bound = (dt_vae_bound){.samples = o.samples};
     bool good = prepare(&w, model, backend, error) && go_through(&w, model, bound, error);
     if (good)

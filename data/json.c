@@ -344,3 +344,16 @@ bool dt_json_write(const char *path, const json_t *value, dt_error *error)
     free(text);
     return writer && dt_writer_commit(writer, error);
 }
+
+int dt_choice_index(const char *choices, const char *word)
+{
+    size_t length = strlen(word);
+    for (int i = 0;; i++) {
+        const char *end = strchrnul(choices, '|');
+        if ((size_t)(end - choices) == length && !memcmp(choices, word, length))
+            return i;
+        if (!*end)
+            return -1;
+        choices = end + 1;
+    }
+}

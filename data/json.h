@@ -53,6 +53,9 @@ bool dt_json_read(const json_t *object, const char *file, const char *path, cons
 bool dt_json_read_known(const json_t *object, const char *file, const char *path, const dt_json_field *fields,
                         size_t count, dt_error *error);
 
+/* Which of "one|two|three" a word is, counted from 0: the value of an enumeration in that order. -1: none. */
+int dt_choice_index(const char *choices, const char *word);
+
 /* "an object", "an integer" …: for messages of the same form. */
 const char *dt_json_kind_name(const json_t *value);
 

@@ -101,7 +101,14 @@ dt_judgement dt_discriminator(dt_scope scope, const dt_gan_config *c, dt_tensor 
         dt_tensor *direction = dt_gan_condition(&net, dt_in(scope, "projection"), "weight", width, init);
         logits = dt_add(logits, dt_sum(dt_mul(direction, features), 1u << 1, false));
     }
-    return (dt_judgement){logits, features, dt_affine(net.alive, -1 / (float)net.units, 1)};
+    return (dt_judgement){logits, features, dt_scale(dt_affine(net.alive, -1, (float)net.units), 1 / (float)net.units)};
+}
+
+dt_tensor *dt_gan_condition_input(dt_graph *g, const dt_gan_config *c, int64_t n)
+{
+    if (c->condition == DT_CONDITION_CLASS)
+        return dt_input(g, "classes", DT_I32, dt_dims(n));
+    return c->condition == DT_CONDITION_VECTOR ? dt_input(g, "condition", DT_F32, dt_dims(n, c->condition_width)) : NULL;
 }
 
 dt_tensor *dt_gan_target(const dt_gan_config *c, dt_tensor *images)
@@ -117,10 +124,7 @@ dt_tensor *dt_gan_features(dt_scope scope, const dt_gan_config *c, dt_tensor *im
 void dt_gan_declare(dt_scope scope, const dt_gan_config *c)
 {
     enum { SAMPLES = 2 };
-    dt_tensor *z = dt_input(scope.graph, "z", DT_F32, dt_dims(SAMPLES, c->latent)), *condition = NULL;
-    if (c->condition == DT_CONDITION_CLASS)
-        condition = dt_input(scope.graph, "class", DT_I32, dt_dims(SAMPLES));
-    else if (c->condition == DT_CONDITION_VECTOR)
-        condition = dt_input(scope.graph, "condition", DT_F32, dt_dims(SAMPLES, c->condition_width));
+    dt_tensor *z = dt_input(scope.graph, "z", DT_F32, dt_dims(SAMPLES, c->latent));
+    dt_tensor *condition = dt_gan_condition_input(scope.graph, c, SAMPLES);
     dt_discriminator(scope, c, dt_generator(scope, c, z, condition, false), condition, false);
 }

@@ -48,6 +48,9 @@ typedef struct dt_judgement {
 } dt_judgement;
 dt_judgement dt_discriminator(dt_scope scope, const dt_gan_config *config, dt_tensor *x, dt_tensor *condition, bool training);
 
+/* The input that a condition of n samples is written to; NULL where there is none. */
+dt_tensor *dt_gan_condition_input(dt_graph *g, const dt_gan_config *config, int64_t n);
+
 /* As an image tower: images [n, size, size, 3] normalised to (-1, 1) -> the discriminator's f(x) in evaluation mode. */
 dt_tensor *dt_gan_features(dt_scope scope, const dt_gan_config *config, dt_tensor *images);
 

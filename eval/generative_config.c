@@ -2,6 +2,7 @@
 #include "eval/config_fields.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { WIDTH_MOST = 65536, SIZE_MOST = 1024 };
@@ -22,13 +23,20 @@ bool dt_config_ints(const json_t *array, const char *file, const char *path, con
     return true;
 }
 
-/* "learned", or the standard deviation of a Gaussian, or the scale of a logistic. */
+/* "learned", or the standard deviation of a Gaussian, or the scale of a logistic. A learned one starts small: at 1 the likelihood of
+ * pixels in [0, 1] is so flat that the code is given up before the scale has come down. */
 static bool read_scale(const json_t *scale, const char *file, const char *path, dt_vae_config *v, dt_error *error)
 {
+    const char *text = json_string_value(scale);
+    char *end = NULL;
+    v->learned_scale = text && !strcmp(text, "learned");
     double value = json_number_value(scale);
-    v->learned_scale = json_is_string(scale) && !strcmp(json_string_value(scale), "learned");
-    if (v->learned_scale || (json_is_number(scale) && value >= 1e-6 && value <= 1e6)) {
-        v->fixed_log_scale = v->learned_scale ? 0 : (float)log(value);
+    if (v->learned_scale)
+        value = v->likelihood == DT_LIKELIHOOD_GAUSSIAN ? 0.1 : 0.05;
+    else if (text) /* an override from the command line takes the place of a text */
+        value = strtod(text, &end);
+    if ((!end || !*end) && value >= 1e-6 && value <= 1e6) {
+        v->fixed_log_scale = (float)log(value);
         return true;
     }
     return dt_fail(error, "%s: %s.scale: expected \"learned\" or a number from 1e-6 to 1e6", file, path);
@@ -36,6 +44,7 @@ static bool read_scale(const json_t *scale, const char *file, const char *path, 
 
 bool dt_vae_fields(const json_t *json, const char *file, const char *path, dt_vae_config *v, dt_error *error)
 {
+    static const char networks[] = "mlp|conv", likelihoods[] = "bernoulli|gaussian|logistic";
     const char *network = NULL, *activation = NULL, *likelihood = NULL;
     const json_t *widths = NULL, *scale = NULL;
     char message[512];
@@ -44,11 +53,11 @@ bool dt_vae_fields(const json_t *json, const char *file, const char *path, dt_va
         {"tower", DT_JSON_STRING, NULL, .required = true},
         {"image_size", DT_JSON_INT, &v->image_size, .required = true, .least = 1, .most = SIZE_MOST},
         {"channels", DT_JSON_INT, &v->channels, .least = 1, .most = 3},
-        {"network", DT_JSON_STRING, &network, .required = true, .choices = "mlp|conv"},
+        {"network", DT_JSON_STRING, &network, .required = true, .choices = networks},
         {"widths", DT_JSON_ARRAY, &widths, .required = true},
         {"activation", DT_JSON_STRING, &activation, .choices = "tanh|relu"},
         {"latent", DT_JSON_INT, &v->latent, .required = true, .least = 1, .most = WIDTH_MOST},
-        {"likelihood", DT_JSON_STRING, &likelihood, .required = true, .choices = "bernoulli|gaussian|logistic"},
+        {"likelihood", DT_JSON_STRING, &likelihood, .required = true, .choices = likelihoods},
         {"scale", DT_JSON_ANY, &scale, .required = false},
         {"codes", DT_JSON_INT, &v->codes, .least = 0, .most = 1 << 20},
         {"code_decay", DT_JSON_FLOAT, &v->code_decay, .least = 0, .most = 0.999999},
@@ -57,11 +66,9 @@ bool dt_vae_fields(const json_t *json, const char *file, const char *path, dt_va
     if (!dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error) ||
         !dt_config_ints(widths, file, path, "widths", WIDTH_MOST, v->widths, DT_VAE_LAYERS, &v->layers, error))
         return false;
-    v->network = strcmp(network, "mlp") ? DT_VAE_CONV : DT_VAE_MLP;
+    v->network = (dt_vae_network)dt_choice_index(networks, network);
     v->tanh = activation ? !strcmp(activation, "tanh") : v->network == DT_VAE_MLP;
-    v->likelihood = !strcmp(likelihood, "bernoulli")  ? DT_LIKELIHOOD_BERNOULLI
-                    : !strcmp(likelihood, "gaussian") ? DT_LIKELIHOOD_GAUSSIAN
-                                                      : DT_LIKELIHOOD_LOGISTIC;
+    v->likelihood = (dt_likelihood)dt_choice_index(likelihoods, likelihood);
     bool scaled = v->likelihood != DT_LIKELIHOOD_BERNOULLI;
     if (scaled && !scale)
         return dt_fail(error, "%s: %s.scale is missing: \"learned\", or a number", file, path);
@@ -97,27 +104,30 @@ static bool read_condition(const json_t *json, const char *file, const char *pat
 
 bool dt_gan_fields(const json_t *json, const char *file, const char *path, dt_gan_config *g, dt_error *error)
 {
+    static const char networks[] = "mlp|dcgan|residual", norms[] = "none|batch|spectral";
     const char *network = NULL, *norm = "none";
     const json_t *condition = NULL;
     char message[512];
-    *g = (dt_gan_config){.channels = 3, .layers = 3};
+    *g = (dt_gan_config){.channels = 3};
     const dt_json_field fields[] = {
         {"tower", DT_JSON_STRING, NULL, .required = true},
-        {"network", DT_JSON_STRING, &network, .required = true, .choices = "mlp|dcgan|residual"},
+        {"network", DT_JSON_STRING, &network, .required = true, .choices = networks},
         {"image_size", DT_JSON_INT, &g->image_size, .least = 0, .most = SIZE_MOST},
         {"channels", DT_JSON_INT, &g->channels, .least = 1, .most = WIDTH_MOST},
         {"latent", DT_JSON_INT, &g->latent, .required = true, .least = 1, .most = WIDTH_MOST},
         {"width", DT_JSON_INT, &g->width, .required = true, .least = 1, .most = WIDTH_MOST},
         {"layers", DT_JSON_INT, &g->layers, .least = 1, .most = 64},
-        {"discriminator_norm", DT_JSON_STRING, &norm, .choices = "none|batch|spectral"},
+        {"discriminator_norm", DT_JSON_STRING, &norm, .choices = norms},
         {"condition", DT_JSON_OBJECT, &condition, .required = false},
     };
     if (!dt_json_read(json, file, path, fields, sizeof fields / sizeof *fields, error) ||
         !read_condition(condition, file, path, g, error))
         return false;
-    g->network = !strcmp(network, "mlp") ? DT_GAN_MLP : !strcmp(network, "dcgan") ? DT_GAN_DCGAN : DT_GAN_RESIDUAL;
-    g->discriminator_norm = !strcmp(norm, "batch")      ? DT_GAN_NORM_BATCH
-                            : !strcmp(norm, "spectral") ? DT_GAN_NORM_SPECTRAL
-                                                        : DT_GAN_NORM_NONE;
+    g->network = (dt_gan_network)dt_choice_index(networks, network);
+    g->discriminator_norm = (dt_gan_norm)dt_choice_index(norms, norm);
+    bool mlp = g->network == DT_GAN_MLP;
+    if (mlp ? g->image_size : g->layers)
+        return dt_fail(error, "%s: %s.%s: the network \"%s\" has no such thing", file, path, mlp ? "image_size" : "layers", network);
+    g->layers = mlp && !g->layers ? 3 : g->layers;
     return dt_gan_check(g, message, sizeof message) || dt_fail(error, "%s: %s: %s", file, path, message);
 }

@@ -58,7 +58,7 @@ bool dt_model_head_from_classes(dt_model **model, dt_tower tower, const dt_class
                                 size_t template_count, const dt_backend *backend, int batch, dt_progress progress,
                                 dt_error *error)
 {
-    bool good = (*model)->config.has_text || dt_fail(error, "the model has no text tower to read class names with");
+    bool good = (*model)->config.has_text || dt_fail(error, "the model has no text tower to read class names with; give it a new head (--head new)");
     good = good && ((*model)->tokenizer || dt_no_tokenizer(*model, error));
     good = good && (classes->count > 1 || dt_fail(error, "%s: one class; expected at least two", classes->origin));
     if (!good)

@@ -122,6 +122,13 @@ static bool restore(dt_safetensors *file, dt_model *model, dt_optimizer *optimiz
         !read_number(file, "duet.settled", &settled, error) ||
         !read_number(file, "duet.seconds", &state->seconds, error) || !dt_model_fill(model, file, error))
         return false;
+    char *description = dt_json_text(model->json, 0, error);
+    const char *recorded = dt_safetensors_meta(file, "duet.model");
+    bool same = description && recorded && !strcmp(description, recorded);
+    free(description);
+    if (!same)
+        return dt_fail(error, "%s was made for another model than this configuration describes (or its text tower has changed since); go on "
+                              "with that one, choose another --out, or begin anew with --restart", dt_safetensors_path(file));
     bool keeps_best = dt_safetensors_meta(file, "duet.best") != NULL; /* checkpoints of older runs do not */
     if (keeps_best && (!read_number(file, "duet.best", &state->best, error) ||
                        !read_number(file, "duet.best_step", &best_step, error)))

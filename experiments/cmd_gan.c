@@ -57,28 +57,30 @@ static bool judge_ring(gan *e, dt_error *error)
     free(points);
     dt_log_say(e->run.log, "%d of %d modes covered, %.1f %% of %d points within three deviations of one", c.modes,
                e->config.ring.modes, 100 * c.close, JUDGED);
-    return dt_generative_found(&e->run, "figures",
-                               json_pack("{s: s, s: s, s: f, s: i, s: s, s: b}", "name", "modes covered", "key", "modes", "value",
-                                         (double)c.modes, "n", JUDGED, "note", "at least a twentieth of their share of points",
-                                         "rank", 1), error) &&
-           dt_generative_found(&e->run, "figures",
-                               json_pack("{s: s, s: s, s: f, s: i}", "name", "points within three deviations of a mode", "key",
-                                         "close", "value", c.close, "n", JUDGED), error);
+    return dt_generative_figure(&e->run, "modes covered", "modes", c.modes, JUDGED, "at least a twentieth of their share of points",
+                                error) &&
+           dt_generative_found(&e->run,
+                               json_pack("{s: [{s: s, s: s, s: f, s: i}]}", "figures", "name",
+                                         "points within three deviations of a mode", "key", "close", "value", c.close, "n", JUDGED),
+                               error);
 }
 
+/* Pictures for conditions as frequent as in the data. */
 static bool measure(gan *e, dt_error *error)
 {
     const dt_generative_config *c = &e->run.config;
     const dt_gan_config *g = &e->model->config.gan;
-    int32_t *labels = NULL;
+    size_t count = (size_t)c->measure_count;
+    bool conditioned = g->condition != DT_CONDITION_NONE, classes = g->condition == DT_CONDITION_CLASS;
     if (!c->measure && !e->config.classifier)
         return true;
-    float *pictures = dt_gan_views_draw(&e->views, (uint64_t)c->seed + 2, (size_t)c->measure_count, &labels, error);
-    const dt_drawn drawn = {.pictures = pictures, .count = (size_t)c->measure_count, .side = g->image_size, .channels = g->channels,
-                            .low = -1, .labels = labels, .classes = e->conditions.names};
+    void *conditions = conditioned ? dt_conditions_spread(&e->conditions, e->run.pairs, e->config.template, count, error) : NULL;
+    float *pictures = !conditioned || conditions ? dt_gan_views_draw(&e->views, (uint64_t)c->seed + 2, count, conditions, error) : NULL;
+    const dt_drawn drawn = {.name = "samples", .pictures = pictures, .count = count, .side = g->image_size, .channels = g->channels,
+                            .low = -1, .labels = classes ? conditions : NULL, .classes = e->conditions.names};
     bool good = pictures && dt_measure_drawn(&e->run, "duet gan", &drawn, e->config.classifier, error);
     free(pictures);
-    free(labels);
+    free(conditions);
     return good;
 }
 
@@ -108,6 +110,11 @@ static bool make_model(gan *e, dt_error *error)
     if (e->model->config.vision != DT_VISION_GAN)
         return dt_fail(error, "model: vision_cfg.tower: expected \"gan\"; pretrain and finetune train the others");
     bool points = e->model->config.gan.network == DT_GAN_MLP;
+    if (points && (c->measure || g->classifier))
+        return dt_fail(error, "measure: distances are between pictures; a ring's points are judged by the modes they cover");
+    if (g->classifier && e->model->config.gan.condition != DT_CONDITION_CLASS)
+        return dt_fail(error, "measure.classifier: it is asked whether it sees the class that a picture was made for, but this generator "
+                              "is not conditioned on classes");
     return points == (g->ring.modes > 0) ||
            dt_fail(error, points ? "model: the network \"mlp\" makes points of the plane; give \"ring\" in place of data.train"
                                  : "model: a ring's points want the network \"mlp\"");
@@ -116,7 +123,8 @@ static bool make_model(gan *e, dt_error *error)
 static bool prepare(gan *e, dt_error *error)
 {
     const dt_generative_config *c = &e->run.config;
-    if ((c->train && !dt_generative_open_data(&e->run, error)) || !make_model(e, error))
+    if ((c->train && !dt_generative_open_data(&e->run, error)) || !make_model(e, error) ||
+        !dt_measure_check(&e->run, "duet gan", e->config.classifier, error))
         return false;
     const dt_gan_config *g = &e->model->config.gan;
     if (e->config.ring.modes && g->channels != 2)
@@ -184,7 +192,7 @@ int dt_cmd_gan(int argc, char **argv)
         {"weights", 'w', DT_STRING, &draw.weights, "RUN|FILE", .help = "draw with a trained generator: a sheet (FILE.png), or one file a picture (DIR)"},
         {"prompt", 'p', DT_STRINGS, &draw.prompts, "TEXT", .help = "what to draw, of a generator conditioned on text"},
         {"class", 'c', DT_STRINGS, &draw.classes, "NAME", .help = "what to draw, of a generator conditioned on classes (default: all)"},
-        {"count", 'n', DT_INT, &draw.count, "N", .help = "pictures in all (default: 64; 8 for each prompt or class)", .least = 1, .most = 1 << 24},
+        {"count", 'n', DT_INT, &draw.count, "N", .help = "pictures in all, rounded up to as many for each prompt or class (default: 64, or 8 for each)", .least = 1, .most = 1 << 24},
         {"seed", 0, DT_LONG, &draw.seed, "N", .help = "of what is drawn (default: 1)"},
         {"text-weights", 0, DT_STRING, &draw.text_weights, "RUN|FILE", .help = "whose text tower reads the prompts (default: that of the training)"},
     };
@@ -200,6 +208,10 @@ int dt_cmd_gan(int argc, char **argv)
         return status;
     if ((draw.weights != NULL) == (count > 0)) {
         fprintf(stderr, "duet gan: expected a CONFIG.json to train by, or --weights to draw with, one of the two; see duet gan --help\n");
+        return DT_EXIT_USAGE;
+    }
+    if (draw.weights && (restart || quiet || set.count)) {
+        fprintf(stderr, "duet gan: --set, --restart and --quiet are for training, not for drawing with --weights\n");
         return DT_EXIT_USAGE;
     }
     draw.out = out;

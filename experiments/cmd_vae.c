@@ -2,6 +2,7 @@
 #include "experiments/commands.h"
 
 #include "eval/dataset.h"
+#include "eval/model_file.h"
 #include "experiments/measure.h"
 #include "experiments/options.h"
 #include "experiments/progress.h"
@@ -72,34 +73,47 @@ static bool evaluate(void *self, dt_generative *run, dt_error *error)
     return true;
 }
 
-static bool figure(const vae *e, const char *name, const char *key, double value, const char *note, size_t n, dt_error *error)
-{
-    return dt_generative_found(&e->run, "figures",
-                               json_pack("{s: s, s: s, s: f, s: I, s: s, s: b}", "name", name, "key", key, "value", value, "n",
-                                         (json_int_t)n, "note", note, "rank", 1), error);
-}
-
 static bool show_codes(vae *e, const dt_vae_bound *b, dt_error *error)
 {
     dt_log_say(e->run.log, "test, %zu images: reconstruction %.2f nats, perplexity of the codes %.1f of %d", b->images,
                b->reconstruction, b->perplexity, e->model->config.vae.codes);
-    return figure(e, "test reconstruction, -log p(x|z)", "reconstruction", -b->reconstruction, "nats", b->images, error) &&
-           figure(e, "perplexity of the codes", "perplexity", b->perplexity, "codes in use", b->images, error);
+    return dt_generative_figure(&e->run, "test reconstruction, -log p(x|z)", "reconstruction", -b->reconstruction, b->images, "nats",
+                                error) &&
+           dt_generative_figure(&e->run, "perplexity of the codes", "perplexity", b->perplexity, b->images, "codes in use", error);
+}
+
+static bool show_elbo(vae *e, const dt_vae_bound *b, dt_error *error)
+{
+    const dt_vae_config *v = &e->model->config.vae;
+    dt_log_say(e->run.log, "test, %zu images: ELBO %.2f nats (reconstruction %.2f, KL %.2f), %d of %d units active", b->images, b->elbo,
+               b->reconstruction, b->kl, b->active, v->latent);
+    return dt_generative_figure(&e->run, "test -ELBO", "elbo", -b->elbo, b->images, "nats", error) &&
+           dt_generative_figure(&e->run, "test KL divergence", "kl", b->kl, b->images, "nats", error) &&
+           dt_generative_figure(&e->run, "active latent dimensions", "active_units", b->active, b->images,
+                                "variance of the mean over 0.01", error);
 }
 
 static bool show_bound(vae *e, const dt_vae_bound *b, dt_error *error)
 {
     char note[160];
-    const dt_vae_config *v = &e->model->config.vae;
-    dt_log_say(e->run.log, "test, %zu images: ELBO %.2f nats, log p(x) >= %.2f +- %.2f (%d importance samples), %.4f bits per "
-                           "dimension, %d of %d units active",
-               b->images, b->elbo, b->bound, b->error, b->samples, dt_vae_bits(v, b->bound), b->active, v->latent);
     snprintf(note, sizeof note, "nats, %d importance samples an image, standard error %.2f", b->samples, b->error);
-    return figure(e, "test -log p(x), upper bound", "nll", -b->bound, note, b->images, error) &&
-           figure(e, "test -ELBO", "elbo", -b->elbo, "nats", b->images, error) &&
-           figure(e, "test KL divergence", "kl", b->kl, "nats", b->images, error) &&
-           figure(e, "test bits per dimension", "bits_per_dim", dt_vae_bits(v, b->bound), note, b->images, error) &&
-           figure(e, "active latent dimensions", "active_units", b->active, "variance of the mean over 0.01", b->images, error);
+    dt_log_say(e->run.log, "log p(x) >= %.2f +- %.2f (%d importance samples an image)", b->bound, b->error, b->samples);
+    return dt_generative_figure(&e->run, "test -log p(x), upper bound", "nll", -b->bound, b->images, note, error);
+}
+
+static bool show(vae *e, const dt_vae_bound *b, dt_error *error)
+{
+    const dt_vae_config *v = &e->model->config.vae;
+    bool bits = dt_vae_is_likelihood(v, e->config.binarise), weighted = b->samples > 1 && bits;
+    double per_dimension = dt_vae_bits(v, weighted ? b->bound : b->elbo);
+    if (v->codes)
+        return show_codes(e, b, error);
+    if ((weighted && !show_bound(e, b, error)) || !show_elbo(e, b, error))
+        return false;
+    if (bits)
+        dt_log_say(e->run.log, "%.4f bits per dimension", per_dimension);
+    return !bits || dt_generative_figure(&e->run, "test bits per dimension", "bits_per_dim", per_dimension, b->images,
+                                         weighted ? "of the bound on log p(x)" : "of the ELBO", error);
 }
 
 /* Distances of samples, the means of p(x|z). */
@@ -108,14 +122,14 @@ static bool take_distances(vae *e, dt_error *error)
     const dt_generative_config *c = &e->run.config;
     const dt_vae_config *v = &e->model->config.vae;
     size_t count = (size_t)c->measure_count, latent = (size_t)v->latent;
-    if (!c->measure || v->codes)
+    if (!c->measure)
         return true;
     float *z = calloc(count, latent * sizeof *z);
     float *pictures = calloc(count, (size_t)v->image_size * (size_t)v->image_size * (size_t)v->channels * sizeof *pictures);
     bool good = (z && pictures) || dt_fail(error, "no memory for %zu pictures", count);
     if (good) {
         dt_draw_normals((uint64_t)c->seed + 2, z, count * latent);
-        const dt_drawn drawn = {.pictures = pictures, .count = count, .side = v->image_size, .channels = v->channels};
+        const dt_drawn drawn = {.name = "means of p(x|z)", .pictures = pictures, .count = count, .side = v->image_size, .channels = v->channels};
         good = dt_vae_views_decode(e->views, z, count, pictures, error) &&
                dt_measure_drawn(&e->run, "duet vae", &drawn, NULL, error);
     }
@@ -135,7 +149,7 @@ static bool finish(void *self, dt_generative *run, dt_error *error)
         return true;
     if (!measure(e, e->config.bound_samples > 0 ? e->config.bound_samples : 1, &b, error) || !log_test(e, &b, error))
         return false;
-    return e->model->config.vae.codes ? show_codes(e, &b, error) : show_bound(e, &b, error);
+    return show(e, &b, error);
 }
 
 /* ---- From a configuration ---- */
@@ -153,26 +167,38 @@ static bool make_model(vae *e, dt_error *error)
 static bool start_at_mean(vae *e, dt_error *error)
 {
     const dt_vae_config *v = &e->model->config.vae;
-    int count = MEAN_OF;
     size_t places = (size_t)v->image_size * (size_t)v->image_size, channels = (size_t)v->channels;
-    float *images = dt_some_images(e->model, dt_first_train(&e->run.config), &count, error);
-    float *mean = calloc(places * channels, sizeof *mean);
-    bool good = images && (mean || dt_fail(error, "out of memory"));
-    for (size_t i = 0; good && i < (size_t)count * places; i++)
+    float *mean = dt_mean_image(e->model, dt_first_train(&e->run.config), MEAN_OF, error);
+    for (size_t i = 0; mean && i < places; i++) /* the channels that are modelled, moved together */
         for (size_t c = 0; c < channels; c++)
-            mean[i % places * channels + c] += images[3 * i + c] / (float)count;
-    good = good && (dt_vae_start_at(e->model->params, "", v, mean) || dt_fail(error, "the decoder has no output to start at a mean"));
-    free(images);
+            mean[i * channels + c] = mean[i * 3 + c];
+    bool good = mean && (dt_vae_start_at(e->model->params, "", v, mean) ||
+                         dt_fail(error, "the decoder has no output to start at a mean"));
     free(mean);
     return good;
 }
 
+/* What a VQ-VAE has no use for is refused, not passed over. */
+static bool check_codes(const vae *e, dt_error *error)
+{
+    const dt_vae_train_config *c = &e->config;
+    if (!e->model->config.vae.codes)
+        return true;
+    if (c->importance || c->samples != 1 || c->beta != 1 || c->warmup > 0 || c->free_bits > 0)
+        return dt_fail(error, "objective: a VQ-VAE has no KL divergence and draws nothing; leave the objective out");
+    return !e->run.config.measure || dt_fail(error, "measure.weights: a VQ-VAE has no prior to draw pictures from");
+}
+
 /* Originals are shown from the test images; without any, from the first store of the training. */
-static bool prepare(vae *e, dt_error *error)
+static bool prepare(vae *e, bool restart, dt_error *error)
 {
     const dt_generative_config *c = &e->run.config;
-    if (!make_model(e, error) || !dt_generative_open_data(&e->run, error) ||
-        (c->test && !(e->test = dt_dataset_open(c->test, error))) || !start_at_mean(e, error))
+    char path[DT_RUN_PATH];
+    uint64_t step;
+    bool resumes = !restart && dt_run_checkpoint(e->run.folder.path, path, sizeof path, &step);
+    if (!make_model(e, error) || !check_codes(e, error) || !dt_generative_open_data(&e->run, error) ||
+        (c->test && !(e->test = dt_dataset_open(c->test, error))) || !dt_measure_check(&e->run, "duet vae", NULL, error) ||
+        (!resumes && !start_at_mean(e, error)))
         return false;
     e->trainer = dt_vae_trainer_new(e->model, dt_cpu(), &e->config, c->batch_size, (uint64_t)c->seed, error);
     return e->trainer && (e->views = dt_vae_views_new(e->model, dt_cpu(), c->picture_count, c->test ? c->test : dt_first_train(c),
@@ -192,7 +218,7 @@ static int train(vae *e, const char *file, const dt_strings *set, bool restart)
 {
     dt_error error;
     if (!dt_vae_config_load(&e->config, &e->run, file, set->items, set->count, &error) ||
-        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, &error)) || !prepare(e, &error)) {
+        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, &error)) || !prepare(e, restart, &error)) {
         fprintf(stderr, "duet vae: %s\n", error.message);
         return DT_EXIT_FAILURE;
     }

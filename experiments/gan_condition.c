@@ -1,5 +1,6 @@
 #include "experiments/gan_condition.h"
 
+#include "data/json.h"
 #include "data/nearest.h"
 #include "eval/classes.h"
 #include "eval/fingerprint.h"
@@ -41,27 +42,41 @@ static bool train_classes(dt_conditions *c, json_t *description, json_t *conditi
     if (!count)
         return dt_fail(error, "model: vision_cfg.condition: the data has no classes to condition on");
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(c->names, json_string(dt_pairs_class_name(pairs, i)));
+        if (json_array_append_new(c->names, json_string(dt_pairs_class_name(pairs, i))))
+            return dt_fail(error, "out of memory, or class %zu has a name that is not UTF-8", i);
     c->width = 1;
     json_object_set_new(condition, "classes", json_integer((json_int_t)count));
     return json_object_set_new(description, "generator", json_pack("{s: O}", "classes", c->names)) == 0 ||
            dt_fail(error, "out of memory");
 }
 
-/* What pictures are shown for: the classes in the template's words, else the captions of pictures evenly spread over the data. */
+/* The caption of a pair, or its class in the template's words; the caller frees. NULL: it has neither, or cannot be read. */
+static char *caption_of(const dt_pairs *pairs, uint64_t index, const char *template, dt_error *error)
+{
+    dt_pair pair;
+    char *text = NULL;
+    if (!dt_pairs_get(pairs, index, &pair, error))
+        return NULL;
+    if (pair.caption_count)
+        text = strdup(dt_pair_caption(&pair, 0, NULL));
+    else if (pair.label >= 0)
+        text = dt_template_fill(template, dt_pairs_class_name(pairs, (size_t)pair.label));
+    if (!text)
+        dt_fail(error, "picture %llu has no caption and no class to condition on", (unsigned long long)index);
+    return text;
+}
+
+/* What pictures are shown for: classes in the template's words, else captions, evenly spread over what there is. */
 static bool choose_prompts(dt_conditions *c, const dt_pairs *pairs, const char *template, dt_error *error)
 {
     size_t classes = dt_pairs_class_count(pairs), all = classes ? classes : dt_pairs_count(pairs);
     size_t count = all < SHOWN ? all : SHOWN;
     bool good = true;
     for (size_t i = 0; good && i < count; i++) {
-        dt_pair pair = {0};
-        good = classes || dt_pairs_get(pairs, i * all / count, &pair, error);
-        char *made = good && classes ? dt_template_fill(template, dt_pairs_class_name(pairs, i)) : NULL;
-        const char *text = made ? made : good && !classes && pair.caption_count ? dt_pair_caption(&pair, 0, NULL) : NULL;
-        if (text)
-            json_array_append_new(c->names, json_string(text));
-        free(made);
+        char *text = classes ? dt_template_fill(template, dt_pairs_class_name(pairs, i * all / count))
+                             : caption_of(pairs, i * all / count, template, error);
+        good = text && (json_array_append_new(c->names, json_string(text)) == 0 || dt_fail(error, "out of memory"));
+        free(text);
     }
     return good;
 }
@@ -88,7 +103,7 @@ bool dt_conditions_train(dt_conditions *c, json_t *description, const dt_pairs *
     json_t *condition = json_object_get(json_object_get(description, "vision_cfg"), "condition");
     const char *kind = json_string_value(json_object_get(condition, "kind"));
     *c = (dt_conditions){.names = json_array(), .batch = batch};
-    if (!kind) /* the description's reader says what is wrong with it, if anything is */
+    if (!kind || dt_choice_index("class|vector", kind) < 0) /* the description's reader says what is wrong with it, if anything is */
         return !weights || dt_fail(error, "text.weights is given, but vision_cfg.condition is not {\"kind\": \"vector\"}");
     if (!pairs)
         return dt_fail(error, "model: vision_cfg.condition: a ring's points have no classes and no captions");
@@ -131,6 +146,9 @@ bool dt_conditions_draw(dt_conditions *c, const dt_model *model, const char *wei
     json_t *names = json_object_get(text ? text : generator, text ? "prompts" : "classes");
     *c = (dt_conditions){.kind = model->config.gan.condition, .batch = 1, .width = 1,
                          .names = names ? json_incref(names) : json_array()};
+    if (c->kind == DT_CONDITION_CLASS && json_array_size(c->names) > (size_t)model->config.gan.classes)
+        return dt_fail(error, "this generator has %d classes, but its description names %zu", model->config.gan.classes,
+                       json_array_size(c->names));
     if (c->kind != DT_CONDITION_VECTOR)
         return make_room(c, error);
     char hash[DT_FINGERPRINT];
@@ -142,7 +160,34 @@ bool dt_conditions_draw(dt_conditions *c, const dt_model *model, const char *wei
     if (recorded && strcmp(recorded, hash))
         return dt_fail(error, "%s is not the model whose text tower this generator was trained with (its hash is %s, expected %s); "
                               "name that one with --text-weights", weights, hash, recorded);
+    if (c->width != (size_t)model->config.gan.condition_width)
+        return dt_fail(error, "%s embeds texts in %zu numbers, but this generator takes %d", weights, c->width,
+                       model->config.gan.condition_width);
     return make_room(c, error);
+}
+
+void *dt_conditions_spread(dt_conditions *c, const dt_pairs *pairs, const char *template, size_t count, dt_error *error)
+{
+    size_t bytes = dt_condition_bytes(c);
+    char *rows = calloc(count + 1, bytes);
+    bool good = rows || dt_fail(error, "out of memory");
+    for (size_t i = 0; good && i < count; i++) {
+        uint64_t index = (uint64_t)i * dt_pairs_count(pairs) / count;
+        dt_pair pair;
+        if (c->kind == DT_CONDITION_CLASS) {
+            good = dt_pairs_get(pairs, index, &pair, error) &&
+                   (pair.label >= 0 || dt_fail(error, "picture %llu has no class", (unsigned long long)index));
+            memcpy(rows + i * bytes, &pair.label, good ? bytes : 0);
+            continue;
+        }
+        char *text = caption_of(pairs, index, template, error);
+        good = text && dt_condition_named(c, text, rows + i * bytes, error);
+        free(text);
+    }
+    if (good)
+        return rows;
+    free(rows);
+    return NULL;
 }
 
 bool dt_condition_named(dt_conditions *c, const char *name, void *row, dt_error *error)

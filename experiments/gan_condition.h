@@ -33,6 +33,10 @@ const void *dt_conditions_of(dt_conditions *c, const dt_batch *batch, dt_error *
 /* The condition of one class name, or of a prompt, written to `row`: an int32 or `width` floats. */
 bool dt_condition_named(dt_conditions *c, const char *name, void *row, dt_error *error);
 
+/* As the data has them, of `count` pictures evenly spread over it: for measuring, where conditions must be as frequent as there. Rows that
+ * the caller frees; NULL on failure. */
+void *dt_conditions_spread(dt_conditions *c, const dt_pairs *pairs, const char *template, size_t count, dt_error *error);
+
 size_t dt_condition_bytes(const dt_conditions *c); /* of one row; 0: none */
 
 #endif

@@ -1,7 +1,5 @@
 #include "experiments/gan_config.h"
 
-#include <string.h>
-
 static const char defaults[] =
     "{"
     "\"name\": null, \"description\": null, \"model\": null,"
@@ -25,19 +23,18 @@ static const char defaults[] =
 
 static bool read_objective(dt_gan_train_config *c, const json_t *objective, const char *file, dt_error *error)
 {
+    static const char penalties[] = "none|wgan_gp|r1";
     const char *loss = NULL, *penalty = NULL;
     const dt_json_field fields[] = {
         {"loss", DT_JSON_STRING, &loss, .choices = dt_gan_loss_names},
         {"critic_steps", DT_JSON_INT, &c->critic_steps, .least = 1, .most = 1000},
-        {"penalty", DT_JSON_STRING, &penalty, .choices = "none|wgan_gp|r1"},
+        {"penalty", DT_JSON_STRING, &penalty, .choices = penalties},
         {"penalty_weight", DT_JSON_FLOAT, &c->penalty_weight, .least = 0, .most = 1e6},
     };
     if (!dt_json_read(objective, file, "objective", fields, sizeof fields / sizeof *fields, error))
         return false;
-    const char *names = dt_gan_loss_names; /* the place of the name in the list is the enumeration's value */
-    for (const char *at = names, *found = strstr(names, loss); at < found; at++)
-        c->loss += *at == '|';
-    c->penalty = !strcmp(penalty, "none") ? DT_PENALTY_NONE : !strcmp(penalty, "r1") ? DT_PENALTY_R1 : DT_PENALTY_WGAN_GP;
+    c->loss = (dt_gan_loss)dt_choice_index(dt_gan_loss_names, loss);
+    c->penalty = (dt_penalty)dt_choice_index(penalties, penalty);
     return true;
 }
 

@@ -9,11 +9,11 @@
 #include "experiments/load.h"
 #include "experiments/measure.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-enum { EACH = 8, ALL = 64 };
+enum { EACH = 8, ALL = 64, WIDE = 32, FEW = 64 };
 
 typedef struct work {
     const dt_gan_draw *asked;
@@ -24,8 +24,8 @@ typedef struct work {
     const char **names; /* what to draw, in turn; NULL entries do not occur */
     size_t name_count;  /* 0: the generator takes no condition */
     size_t count, each; /* pictures in all, and of a name */
-    char *rows;         /* the names' conditions */
-    float *pictures;
+    char *named;        /* the names' conditions */
+    float *pictures;    /* all of a sheet, FEW of a folder */
 } work;
 
 /* The prompts or classes that were asked for, else those that the model names. */
@@ -63,65 +63,111 @@ static bool load(work *w, dt_error *error)
            (w->sampler = dt_gan_sampler_new(w->model->params, w->config, dt_cpu(), error)) != NULL;
 }
 
-static bool draw(work *w, dt_error *error)
+/* Room for the pictures of a sheet, or for a few of a folder, and the conditions of the names. */
+static bool prepare(work *w, bool sheet, dt_error *error)
 {
-    size_t latent = (size_t)w->config->latent, bytes = dt_condition_bytes(&w->conditions), names = w->name_count ? w->name_count : 1;
+    size_t bytes = dt_condition_bytes(&w->conditions), names = w->name_count ? w->name_count : 1;
     size_t wanted = w->asked->count ? (size_t)w->asked->count : w->name_count ? EACH * names : ALL;
     w->each = (wanted + names - 1) / names;
-    w->count = w->name_count ? w->each * names : wanted;
-    float *z = calloc(w->count, latent * sizeof *z);
-    w->pictures = calloc(w->count, dt_gan_sampler_numbers(w->sampler) * sizeof(float));
-    w->rows = calloc(w->count + 1, bytes + 1);
-    bool good = (z && w->pictures && w->rows) || dt_fail(error, "no memory for %zu pictures", w->count);
-    if (good)
-        dt_draw_normals((uint64_t)w->asked->seed, z, w->count * latent);
-    for (size_t i = 0; good && i < w->name_count; i++) {
-        char *first = w->rows + i * w->each * bytes;
-        good = dt_condition_named(&w->conditions, w->names[i], first, error);
-        for (size_t k = 1; good && k < w->each; k++)
-            memcpy(first + k * bytes, first, bytes);
-    }
-    good = good && dt_gan_sampler_draw(w->sampler, z, w->name_count ? w->rows : NULL, w->count, w->pictures, error);
-    free(z);
+    w->count = w->each * names;
+    w->pictures = calloc(sheet ? w->count : FEW, dt_gan_sampler_numbers(w->sampler) * sizeof(float));
+    w->named = calloc(names, bytes + 1);
+    bool good = (w->pictures && w->named) || dt_fail(error, "no memory for %zu pictures", w->count);
+    for (size_t i = 0; good && i < w->name_count; i++)
+        good = dt_condition_named(&w->conditions, w->names[i], w->named + i * bytes, error);
     return good;
 }
 
-/* Class folders where classes are drawn, so that the folder is a labelled data set. */
-static bool write_folder(const work *w, const char *folder, dt_error *error)
+/* Pictures from number `from` on; picture i has the z of its own number, whatever is drawn with it. */
+static bool draw(const work *w, size_t from, size_t count, float *pictures, dt_error *error)
+{
+    size_t latent = (size_t)w->config->latent, bytes = dt_condition_bytes(&w->conditions);
+    float *z = calloc(count, latent * sizeof *z);
+    char *rows = calloc(count, bytes + 1);
+    bool good = (z && rows) || dt_fail(error, "no memory for %zu pictures", count);
+    for (size_t i = 0; good && i < count; i++) {
+        dt_draw_normals((uint64_t)w->asked->seed * 0x9E3779B97F4A7C15u + from + i, z + i * latent, latent);
+        if (w->name_count)
+            memcpy(rows + i * bytes, w->named + (from + i) / w->each * bytes, bytes);
+    }
+    good = good && dt_gan_sampler_draw(w->sampler, z, w->name_count ? rows : NULL, count, pictures, error);
+    free(z);
+    free(rows);
+    return good;
+}
+
+/* FOLDER, or FOLDER/CLASS where classes are drawn, so that the folder is a labelled data set; with nothing in it yet. */
+static bool open_folder(const work *w, const char *folder, size_t name, char path[DT_RUN_PATH], dt_error *error)
+{
+    bool classes = w->config->condition == DT_CONDITION_CLASS;
+    const char *class = classes ? w->names[name] : "";
+    int used = snprintf(path, DT_RUN_PATH, "%s%s%s", folder, classes ? "/" : "", class);
+    if (used < 0 || used >= DT_RUN_PATH - 32)
+        return dt_fail(error, "the name of the folder %.100s... is too long", folder);
+    char *own = path + used - strlen(class);
+    for (char *c = own; *c; c++) /* a name is one folder, and never the one above */
+        *c = *c == '/' || (*c == '.' && c == own) ? '_' : *c;
+    if (!dt_make_directories(path, error))
+        return false;
+    DIR *open = opendir(path);
+    int entries = 0;
+    for (; open && entries < 3 && readdir(open); entries++)
+        ;
+    if (open)
+        closedir(open);
+    return entries < 3 || dt_fail(error, "%s is not empty; draw into a new folder", path);
+}
+
+/* A few at a time. */
+static bool write_folder(work *w, const char *folder, dt_error *error)
 {
     char path[DT_RUN_PATH];
-    size_t numbers = dt_gan_sampler_numbers(w->sampler);
-    bool classes = w->config->condition == DT_CONDITION_CLASS, good = true;
-    for (size_t i = 0; good && i < w->count; i++) {
-        const char *name = classes ? w->names[i / w->each] : "";
-        snprintf(path, sizeof path, "%s%s%s", folder, classes ? "/" : "", name);
-        for (char *c = path + strlen(folder) + 1; classes && *c; c++)
-            *c = *c == '/' ? '_' : *c;
-        size_t used = strlen(path);
-        good = dt_make_directories(path, error);
-        snprintf(path + used, sizeof path - used, "/%06zu.png", i);
-        uint8_t *bytes = dt_picture_bytes(w->pictures + i * numbers, numbers, -1);
-        dt_image image = dt_image_borrow(bytes, w->config->image_size, w->config->image_size, w->config->channels);
-        good = good && (bytes || dt_fail(error, "out of memory")) && dt_png_write(path, &image, error);
-        free(bytes);
+    size_t numbers = dt_gan_sampler_numbers(w->sampler), used = 0;
+    bool good = true;
+    for (size_t from = 0; good && from < w->count; from += FEW) {
+        size_t n = w->count - from < FEW ? w->count - from : FEW;
+        good = draw(w, from, n, w->pictures, error);
+        for (size_t i = from; good && i < from + n; i++) {
+            if (i == 0 || (w->config->condition == DT_CONDITION_CLASS && i % w->each == 0)) {
+                good = open_folder(w, folder, i / w->each, path, error);
+                used = strlen(path);
+            }
+            uint8_t *bytes = dt_picture_bytes(w->pictures + (i - from) * numbers, numbers, -1);
+            dt_image image = dt_image_borrow(bytes, w->config->image_size, w->config->image_size, w->config->channels);
+            snprintf(path + used, sizeof path - used, "/%06zu.png", i);
+            good = good && (bytes || dt_fail(error, "out of memory")) && dt_png_write(path, &image, error);
+            free(bytes);
+        }
     }
     return good;
 }
 
-static bool write_drawn(const work *w, dt_error *error)
+static bool write_sheet(const work *w, const char *out, dt_error *error)
+{
+    bool by_rows = w->name_count && w->each <= WIDE;
+    const dt_sheet sheet = {.floats = w->pictures, .low = -1, .high = 1, .count = w->count, .height = w->config->image_size,
+                            .width = w->config->image_size, .channels = w->config->channels, .columns = by_rows ? (int)w->each : 0};
+    if (!draw(w, 0, w->count, w->pictures, error) || !dt_sheet_write(out, &sheet, error))
+        return false;
+    printf("%s: %zu pictures", out, w->count);
+    for (size_t i = 0; by_rows && i < w->name_count; i++)
+        printf("%s%s", i ? ", " : "; by rows: ", w->names[i]);
+    printf("\n");
+    return true;
+}
+
+static bool write_drawn(work *w, dt_error *error)
 {
     const char *out = w->asked->out ? w->asked->out : "samples.png";
     size_t length = strlen(out);
-    bool file = length > 4 && !strcmp(out + length - 4, ".png");
-    const dt_sheet sheet = {.floats = w->pictures, .low = -1, .high = 1, .count = w->count, .height = w->config->image_size,
-                            .width = w->config->image_size, .channels = w->config->channels,
-                            .columns = w->name_count ? (int)(w->each < 32 ? w->each : 0) : 0};
-    if (!(file ? dt_sheet_write(out, &sheet, error) : write_folder(w, out, error)))
+    bool sheet = length > 4 && !strcmp(out + length - 4, ".png");
+    if (!prepare(w, sheet, error))
         return false;
-    printf("%s: %zu pictures", out, w->count);
-    for (size_t i = 0; file && i < w->name_count; i++)
-        printf("%s%s", i ? ", " : "; by rows: ", w->names[i]);
-    printf("\n");
+    if (sheet)
+        return write_sheet(w, out, error);
+    if (!write_folder(w, out, error))
+        return false;
+    printf("%s: %zu pictures\n", out, w->count);
     return true;
 }
 
@@ -129,14 +175,14 @@ int dt_gan_draw_run(const dt_gan_draw *asked)
 {
     dt_error error;
     work w = {.asked = asked};
-    bool good = load(&w, &error) && draw(&w, &error) && write_drawn(&w, &error);
+    bool good = load(&w, &error) && write_drawn(&w, &error);
     if (!good)
         fprintf(stderr, "duet gan: %s\n", error.message);
     dt_gan_sampler_free(w.sampler);
     dt_conditions_free(&w.conditions);
     dt_model_free(w.model);
     free(w.names);
-    free(w.rows);
+    free(w.named);
     free(w.pictures);
     return good ? DT_EXIT_GOOD : DT_EXIT_FAILURE;
 }

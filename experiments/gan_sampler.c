@@ -23,10 +23,7 @@ static bool record(dt_gan_sampler *s, dt_params *params, const dt_backend *backe
     if (!(s->graph = dt_graph_new()))
         return dt_fail(error, "out of memory");
     s->z = dt_input(s->graph, "z", DT_F32, dt_dims(BATCH, c->latent));
-    if (c->condition == DT_CONDITION_CLASS)
-        s->condition = dt_input(s->graph, "classes", DT_I32, dt_dims(BATCH));
-    if (c->condition == DT_CONDITION_VECTOR)
-        s->condition = dt_input(s->graph, "condition", DT_F32, dt_dims(BATCH, c->condition_width));
+    s->condition = dt_gan_condition_input(s->graph, c, BATCH);
     s->drawn = dt_keep(dt_generator((dt_scope){s->graph, params, ""}, c, s->z, s->condition, false));
     s->plan = dt_plan_new(s->graph, backend, NULL);
     return s->plan || dt_fail(error, "%s", dt_graph_error(s->graph));

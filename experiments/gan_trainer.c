@@ -22,19 +22,12 @@ struct dt_gan_trainer {
     player discriminator, generator;
     dt_params *average; /* of the generator alone */
     int *source;        /* for each of its entries: which of the model's */
-    double generator_loss, generator_norm; /* of its last update, for the log */
+    float generator_last[2]; /* loss and gradient norm of its last update, for the log; NaN: there was none yet */
 };
 
 static dt_scope root(const dt_gan_trainer *t, const player *p)
 {
     return (dt_scope){p->graph, t->model->params, ""};
-}
-
-static dt_tensor *condition_input(const dt_gan_config *g, dt_graph *graph, int64_t n)
-{
-    if (g->condition == DT_CONDITION_CLASS)
-        return dt_input(graph, "classes", DT_I32, dt_dims(n));
-    return g->condition == DT_CONDITION_VECTOR ? dt_input(graph, "condition", DT_F32, dt_dims(n, g->condition_width)) : NULL;
 }
 
 static dt_tensor *keep_mean(dt_tensor *x)
@@ -49,19 +42,16 @@ static dt_tensor *generate(const dt_gan_trainer *t, const player *p)
     return dt_generator(root(t, p), g, z, p->condition, true);
 }
 
-/* The penalty with its weight, or NULL. */
-static dt_tensor *record_penalty(const dt_gan_trainer *t, const player *p, dt_tensor *real, dt_tensor *fake)
+/* The penalty with its weight, or NULL. `real` has a handle of its own, through which nothing but its logits depends on it. */
+static dt_tensor *record_penalty(const dt_gan_trainer *t, const player *p, dt_tensor *real, dt_tensor *real_logits, dt_tensor *fake)
 {
-    const dt_gan_config *g = &t->model->config.gan;
     float weight = t->config->penalty_weight;
     if (t->config->penalty == DT_PENALTY_NONE)
         return NULL;
-    dt_tensor *at = dt_identity(real); /* a handle of its own, so that nothing else flows into the slope */
-    if (t->config->penalty == DT_PENALTY_WGAN_GP)
-        at = dt_between(real, fake, dt_random_uniforms(p->graph, dt_dims(t->batch)));
-    dt_tensor *logits = dt_discriminator(root(t, p), g, at, p->condition, true).logits;
     if (t->config->penalty == DT_PENALTY_R1)
-        return dt_scale(dt_slope_square(logits, at), weight / 2);
+        return dt_scale(dt_slope_square(real_logits, real), weight / 2);
+    dt_tensor *at = dt_between(real, fake, dt_random_uniforms(p->graph, dt_dims(t->batch)));
+    dt_tensor *logits = dt_discriminator(root(t, p), &t->model->config.gan, at, p->condition, true).logits;
     return dt_scale(dt_slope_penalty(logits, at), weight);
 }
 
@@ -73,13 +63,13 @@ static void record_discriminator(dt_gan_trainer *t)
     bool points = g->network == DT_GAN_MLP;
     p->samples = dt_input(p->graph, points ? "points" : "images", DT_F32,
                           points ? dt_dims(t->batch, g->channels) : dt_dims(t->batch, size, size, 3));
-    p->condition = condition_input(g, p->graph, t->batch);
-    dt_tensor *real = points ? p->samples : dt_gan_target(g, p->samples);
+    p->condition = dt_gan_condition_input(p->graph, g, t->batch);
+    dt_tensor *real = dt_identity(points ? p->samples : dt_gan_target(g, p->samples));
     dt_tensor *fake = dt_stop_gradient(generate(t, p));
     dt_judgement on_real = dt_discriminator(root(t, p), g, real, p->condition, true);
     dt_judgement on_fake = dt_discriminator(root(t, p), g, fake, p->condition, true);
     dt_tensor *loss = dt_discriminator_loss(t->config->loss, on_real.logits, on_fake.logits);
-    dt_tensor *penalty = record_penalty(t, p, real, fake);
+    dt_tensor *penalty = record_penalty(t, p, real, on_real.logits, fake);
     p->loss = dt_keep(loss);
     p->real = keep_mean(on_real.logits);
     p->fake = keep_mean(on_fake.logits);
@@ -92,7 +82,7 @@ static void record_generator(dt_gan_trainer *t)
 {
     player *p = &t->generator;
     const dt_gan_config *g = &t->model->config.gan;
-    p->condition = condition_input(g, p->graph, t->batch);
+    p->condition = dt_gan_condition_input(p->graph, g, t->batch);
     dt_judgement on_fake = dt_discriminator(root(t, p), g, generate(t, p), p->condition, true);
     p->loss = dt_keep(dt_generator_loss(t->config->loss, on_fake.logits));
     dt_store_gradients(p->loss, false);
@@ -132,7 +122,7 @@ static bool make_average(dt_gan_trainer *t, dt_error *error)
         return dt_fail(error, "out of memory");
     }
     dt_scope scope = {graph, t->average, ""};
-    dt_generator(scope, g, dt_input(graph, "z", DT_F32, dt_dims(2, g->latent)), condition_input(g, graph, 2), false);
+    dt_generator(scope, g, dt_input(graph, "z", DT_F32, dt_dims(2, g->latent)), dt_gan_condition_input(graph, g, 2), false);
     bool good = !dt_graph_error(graph) || dt_fail(error, "%s", dt_graph_error(graph));
     dt_graph_free(graph);
     good = good && (dt_params_allocate(t->average, 0) || dt_fail(error, "no memory for the generator's average"));
@@ -177,7 +167,13 @@ dt_gan_trainer *dt_gan_trainer_new(dt_model *model, const dt_backend *backend, c
         dt_fail(error, "out of memory");
         return NULL;
     }
-    *t = (dt_gan_trainer){.model = model, .config = config, .batch = batch_size, .seed = seed};
+    *t = (dt_gan_trainer){.model = model, .config = config, .batch = batch_size, .seed = seed, .generator_last = {NAN, NAN}};
+    if (config->penalty != DT_PENALTY_NONE && model->config.gan.discriminator_norm == DT_GAN_NORM_BATCH) {
+        dt_fail(error, "objective.penalty: a slope is of one sample alone, which batch norm in the discriminator makes it not; "
+                       "choose the discriminator_norm \"none\" or \"spectral\"");
+        dt_gan_trainer_free(t);
+        return NULL;
+    }
     if (!make_average(t, error) ||
         !make_player(t, &t->discriminator, "discriminator.", &config->discriminator, record_discriminator, backend, error) ||
         !make_player(t, &t->generator, "generator.", &config->generator, record_generator, backend, error)) {
@@ -238,11 +234,14 @@ static void report(const dt_gan_trainer *t, double loss, double norm, dt_step_fo
     const player *d = &t->discriminator;
     found->loss = loss;
     dt_found(found, "d_loss", loss);
-    dt_found(found, "g_loss", t->generator_loss);
+    bool updated = !isnan(t->generator_last[0]);
+    if (updated)
+        dt_found(found, "g_loss", (double)t->generator_last[0]);
     dt_found(found, "real_logit", read_scalar(d, d->real));
     dt_found(found, "fake_logit", read_scalar(d, d->fake));
     dt_found(found, "d_grad_norm", norm);
-    dt_found(found, "g_grad_norm", t->generator_norm);
+    if (updated)
+        dt_found(found, "g_grad_norm", (double)t->generator_last[1]);
     dt_found(found, "dead_units", read_scalar(d, d->dead));
     if (d->penalty)
         dt_found(found, "penalty", read_scalar(d, d->penalty));
@@ -254,10 +253,15 @@ bool dt_gan_trainer_step(dt_gan_trainer *t, const float *samples, const void *co
     double loss, norm;
     if (!play(t, &t->discriminator, samples, condition, step, rate, &loss, &norm, error))
         return false;
-    if ((step + 1) % (uint64_t)t->config->critic_steps == 0) {
-        if (!play(t, &t->generator, NULL, condition, step, generator_rate, &t->generator_loss, &t->generator_norm, error))
+    uint64_t critic_steps = (uint64_t)t->config->critic_steps;
+    if ((step + 1) % critic_steps == 0) {
+        double generator_loss, generator_norm, updates = (double)(step / critic_steps);
+        if (!play(t, &t->generator, NULL, condition, step, generator_rate, &generator_loss, &generator_norm, error))
             return false;
-        follow(t, (float)t->config->average);
+        t->generator_last[0] = (float)generator_loss;
+        t->generator_last[1] = (float)generator_norm;
+        /* At first the average forgets faster, or it would hold the random start for thousands of updates. */
+        follow(t, (float)fmin(t->config->average, (1 + updates) / (10 + updates)));
     }
     report(t, loss, norm, found);
     return true;
@@ -271,13 +275,21 @@ dt_optimizer *dt_gan_trainer_optimizer(dt_gan_trainer *t)
 size_t dt_gan_trainer_extras(dt_gan_trainer *t, dt_extra extras[DT_GAN_EXTRAS])
 {
     size_t count = 0;
+    size_t first = SIZE_MAX, end = 0; /* where the generator's parameters lie: its optimizer has moments of no others */
+    for (int i = 0; i < dt_params_count(t->model->params); i++) {
+        const dt_param_info *info = dt_params_info(t->model->params, i);
+        bool own = info->trainable && !strncmp(info->name, t->generator.prefix, strlen(t->generator.prefix));
+        first = own && info->offset < first ? info->offset : first;
+        end = own && info->offset + info->count > end ? info->offset + info->count : end;
+    }
     for (int i = 0; i < dt_optimizer_slots(t->generator.optimizer); i++) {
-        extras[count] = (dt_extra){.values = dt_optimizer_slot(t->generator.optimizer, i), .count = dt_params_size(t->model->params)};
+        extras[count] = (dt_extra){.values = dt_optimizer_slot(t->generator.optimizer, i) + first, .count = end - first};
         snprintf(extras[count].name, sizeof extras[count].name, "training.generator.%s",
                  dt_optimizer_slot_name(t->generator.optimizer, i));
         count++;
     }
     extras[count++] = (dt_extra){"training.average", dt_params_values(t->average), dt_params_size(t->average)};
+    extras[count++] = (dt_extra){"training.generator_last", t->generator_last, 2};
     if (dt_params_buffer_size(t->average))
         extras[count++] = (dt_extra){"training.average_buffers", dt_params_buffers(t->average), dt_params_buffer_size(t->average)};
     return count;

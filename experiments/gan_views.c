@@ -6,35 +6,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BETWEEN = 10, WAYS = 8, POINTS = 2000, SIDE = 420 };
+enum { ROWS = 10, BETWEEN = 10, WAYS = 8, POINTS = 2000, SIDE = 420 };
 
-/* The names in turn; NULL where nothing is conditioned on. The caller frees. */
-static void *conditions_in_turn(const dt_gan_views *w, size_t count, size_t run_length, dt_error *error)
+/* The conditions of `rows` names evenly spread over all, each for `columns` pictures; the caller frees. */
+static void *conditions_by_rows(const dt_gan_views *w, size_t rows, size_t columns, dt_error *error)
 {
     size_t bytes = dt_condition_bytes(w->conditions), names = json_array_size(w->conditions->names);
-    char *rows = calloc(count + 1, bytes), *named = calloc(names + 1, bytes);
-    bool good = (rows && named) || dt_fail(error, "out of memory");
-    good = good && (names || dt_fail(error, "there are no classes or prompts to draw for"));
-    for (size_t i = 0; good && i < names; i++)
-        good = dt_condition_named(w->conditions, json_string_value(json_array_get(w->conditions->names, i)), named + i * bytes,
+    char *all = calloc(rows * columns + 1, bytes);
+    bool good = all || dt_fail(error, "out of memory");
+    for (size_t r = 0; good && r < rows; r++) {
+        char *first = all + r * columns * bytes;
+        good = dt_condition_named(w->conditions, json_string_value(json_array_get(w->conditions->names, r * names / rows)), first,
                                   error);
-    for (size_t i = 0; good && i < count; i++)
-        memcpy(rows + i * bytes, named + i / run_length % names * bytes, bytes);
-    free(named);
+        for (size_t k = 1; good && k < columns; k++)
+            memcpy(first + k * bytes, first, bytes);
+    }
     if (good)
-        return rows;
-    free(rows);
+        return all;
+    free(all);
     return NULL;
 }
 
-/* count pictures for count z, whose conditions stay the same for run_length of them. */
-static float *draw(const dt_gan_views *w, const float *z, size_t count, size_t run_length, dt_error *error)
+/* Pictures for rows x columns z: where something is conditioned on, a row for each of so many names. */
+static float *draw(const dt_gan_views *w, const float *z, size_t rows, size_t columns, dt_error *error)
 {
-    float *pictures = calloc(count, dt_gan_sampler_numbers(w->sampler) * sizeof *pictures);
     bool conditioned = w->model->condition != DT_CONDITION_NONE;
-    void *conditions = pictures && conditioned ? conditions_in_turn(w, count, run_length, error) : NULL;
+    float *pictures = calloc(rows * columns, dt_gan_sampler_numbers(w->sampler) * sizeof *pictures);
+    void *conditions = pictures && conditioned ? conditions_by_rows(w, rows, columns, error) : NULL;
     bool good = pictures ? !conditioned || conditions : dt_fail(error, "out of memory");
-    good = good && dt_gan_sampler_draw(w->sampler, z, conditions, count, pictures, error);
+    good = good && dt_gan_sampler_draw(w->sampler, z, conditions, rows * columns, pictures, error);
     free(conditions);
     if (good)
         return pictures;
@@ -42,20 +42,20 @@ static float *draw(const dt_gan_views *w, const float *z, size_t count, size_t r
     return NULL;
 }
 
-float *dt_gan_views_draw(const dt_gan_views *w, uint64_t seed, size_t count, int32_t **labels, dt_error *error)
+float *dt_gan_views_draw(const dt_gan_views *w, uint64_t seed, size_t count, const void *conditions, dt_error *error)
 {
     size_t latent = (size_t)w->model->latent;
     float *z = calloc(count, latent * sizeof *z);
-    if (!z) {
-        dt_fail(error, "out of memory");
-        return NULL;
-    }
-    dt_draw_normals(seed, z, count * latent);
-    float *pictures = draw(w, z, count, 1, error);
-    if (pictures && labels && w->model->condition == DT_CONDITION_CLASS)
-        *labels = conditions_in_turn(w, count, 1, error);
+    float *pictures = calloc(count, dt_gan_sampler_numbers(w->sampler) * sizeof *pictures);
+    bool good = (z && pictures) || dt_fail(error, "no memory for %zu samples", count);
+    if (good)
+        dt_draw_normals(seed, z, count * latent);
+    good = good && dt_gan_sampler_draw(w->sampler, z, conditions, count, pictures, error);
     free(z);
-    return pictures;
+    if (good)
+        return pictures;
+    free(pictures);
+    return NULL;
 }
 
 static dt_sheet sheet_of(const dt_gan_views *w, const float *pictures, size_t count, int columns)
@@ -66,18 +66,18 @@ static dt_sheet sheet_of(const dt_gan_views *w, const float *pictures, size_t co
 
 static bool show_samples(const dt_gan_views *w, const dt_generative *run, dt_error *error)
 {
-    size_t rows = w->model->condition == DT_CONDITION_NONE ? 0 : json_array_size(w->conditions->names);
-    rows = rows > 10 ? 10 : rows;
-    size_t columns = rows ? ((size_t)w->count + rows - 1) / rows : 0, count = rows ? rows * columns : (size_t)w->count;
+    bool conditioned = w->model->condition != DT_CONDITION_NONE;
+    size_t names = json_array_size(w->conditions->names), rows = !conditioned ? 1 : names < ROWS ? names : ROWS;
+    size_t columns = ((size_t)w->count + rows - 1) / rows, count = rows * columns;
     float *z = calloc(count, (size_t)w->model->latent * sizeof *z);
     if (!z)
         return dt_fail(error, "out of memory");
     dt_draw_normals(w->seed, z, count * (size_t)w->model->latent);
-    float *pictures = draw(w, z, count, columns ? columns : 1, error);
+    float *pictures = draw(w, z, rows, columns, error);
     dt_titled_sheet title = {.name = "samples", .group = "samples", .keep = true,
-                             .caption = rows ? "The same z each time; a row for each class or prompt."
-                                             : "What is drawn from the same z each time."};
-    title.sheet = sheet_of(w, pictures, count, (int)columns);
+                             .caption = conditioned ? "The same z each time; a row for each class or prompt."
+                                                    : "What is drawn from the same z each time."};
+    title.sheet = sheet_of(w, pictures, count, conditioned ? (int)columns : 0);
     bool good = pictures && dt_generative_sheet(run, &title, error);
     free(pictures);
     free(z);
@@ -96,7 +96,7 @@ static bool show_between(const dt_gan_views *w, const dt_generative *run, dt_err
             float share = (float)(i / latent % BETWEEN) / (BETWEEN - 1);
             z[i] = (1 - share) * ends[2 * way * latent + k] + share * ends[(2 * way + 1) * latent + k];
         }
-        pictures = draw(w, z, count, BETWEEN, error);
+        pictures = draw(w, z, WAYS, BETWEEN, error);
         dt_titled_sheet title = {.name = "interpolation", .group = "interpolation",
                                  .caption = "On straight lines between two z.", .sheet = sheet_of(w, pictures, count, BETWEEN)};
         good = pictures && dt_generative_sheet(run, &title, error);
@@ -121,10 +121,7 @@ static bool show_points(const dt_gan_views *w, const dt_generative *run, dt_erro
         good = dt_make_directories(dt_in_run(run->folder.path, "pictures", file), error) &&
                dt_scatter_write(dt_in_run(run->folder.path, kept, file), &scatter, 1, 1, SIDE, error) &&
                dt_scatter_write(dt_in_run(run->folder.path, "samples.png", file), &scatter, 1, 1, SIDE, error) &&
-               dt_generative_found(run, "pictures",
-                                   json_pack("{s: s, s: s, s: s, s: s, s: I}", "name", name, "file", kept, "caption",
-                                             "Real points grey, generated ones blue.", "group", "samples", "step",
-                                             (json_int_t)run->state.step), error);
+               dt_generative_picture(run, name, kept, "samples", "Real points grey, generated ones blue.", error);
     }
     free(real);
     free(drawn);

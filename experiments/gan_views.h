@@ -19,8 +19,8 @@ typedef struct dt_gan_views {
 /* Sheets of what the generator draws now, into the run; `last`: the way between z too. */
 bool dt_gan_views_show(const dt_gan_views *views, const dt_generative *run, bool last, dt_error *error);
 
-/* count pictures or points of the prior, of the conditions in turn (all that are shown, or all classes), in memory that the caller
- * frees; *labels (NULL: not wanted): which class each was made for, freed by the caller too. NULL on failure. */
-float *dt_gan_views_draw(const dt_gan_views *views, uint64_t seed, size_t count, int32_t **labels, dt_error *error);
+/* count pictures or points of the prior, for these conditions (NULL where there are none), in memory that the caller frees. NULL on
+ * failure. */
+float *dt_gan_views_draw(const dt_gan_views *views, uint64_t seed, size_t count, const void *conditions, dt_error *error);
 
 #endif

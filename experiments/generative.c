@@ -11,12 +11,14 @@
 #include "experiments/options.h"
 #include "kernels/random.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { DRAWING = 0x7a }; /* a stream of random numbers of its own */
+enum { DRAWING = 0x64726177, FEW = 64 }; /* a stream of random numbers far from those of graphs; images read at a time */
 
 /* ---- The configuration ---- */
 
@@ -107,6 +109,21 @@ static bool open_log(dt_generative *r, bool resumed, dt_error *error)
     return (r->log = dt_log_open(&o, error)) != NULL;
 }
 
+/* Pictures of an earlier training in this folder. */
+static void remove_pictures(const dt_generative *r)
+{
+    char path[DT_RUN_PATH], file[DT_RUN_PATH + 300];
+    DIR *folder = opendir(dt_in_run(r->folder.path, "pictures", path));
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        size_t length = strlen(entry->d_name);
+        snprintf(file, sizeof file, "%s/%s", path, entry->d_name);
+        if (length > 4 && !strcmp(entry->d_name + length - 4, ".png"))
+            unlink(file); /* one that stays does no harm */
+    }
+    if (folder)
+        closedir(folder);
+}
+
 static bool prepare(dt_generative *r, const dt_recipe *recipe, bool restart, dt_error *error)
 {
     uint64_t step = 0;
@@ -120,6 +137,8 @@ static bool prepare(dt_generative *r, const dt_recipe *recipe, bool restart, dt_
     if (resumes ? !dt_checkpoint_restore(r->folder.path, recipe->model, recipe->optimizer, &r->state, error)
                 : !dt_run_start(&r->folder, recipe->command, r->json, NULL, restart, error))
         return false;
+    if (!resumes)
+        remove_pictures(r);
     if (resumes && recipe->restored)
         recipe->restored(recipe->self, r->state.step);
     return open_loader(r, recipe, error) && open_log(r, resumes, error);
@@ -139,8 +158,8 @@ void dt_generative_close(dt_generative *r)
 bool dt_not_finite(dt_plan *plan, uint64_t seed, uint64_t step, const char *what, dt_error *error)
 {
     const char *where = dt_plan_trouble(plan, seed, (uint32_t)step);
-    return dt_fail(error, "%s is not finite; it began here: %s. The last checkpoint is whole; a lower learning rate, a warm-up or "
-                          "optimizer.clip_norm may help", what, where ? where : "it does not show when the step is repeated");
+    return dt_fail(error, "%s is not finite; it began here: %s. A lower learning rate, a warm-up or clip_norm may help", what,
+                   where ? where : "it does not show when the step is repeated");
 }
 
 static bool log_step(dt_generative *r, const dt_step_found *found, double rate, dt_error *error)
@@ -173,8 +192,25 @@ static bool one_step(dt_generative *r, const dt_recipe *recipe, dt_error *error)
     return log_step(r, &found, rate, error);
 }
 
+/* The last update may have spoilt what no loss has seen yet: then the checkpoint before it stays. */
+static bool check_finite(const dt_recipe *recipe, dt_error *error)
+{
+    dt_params *params = recipe->model->params;
+    for (int i = 0; i < dt_params_count(params); i++) {
+        const dt_param_info *info = dt_params_info(params, i);
+        const float *value = dt_params_value(params, i);
+        for (size_t k = 0; k < info->count; k++)
+            if (!isfinite(value[k]))
+                return dt_fail(error, "after the update %s holds %g at %zu. A lower learning rate, a warm-up or clip_norm may help",
+                               info->name, (double)value[k], k);
+    }
+    return true;
+}
+
 static bool save(dt_generative *r, const dt_recipe *recipe, dt_error *error)
 {
+    if (!check_finite(recipe, error))
+        return dt_fail_prefix(error, "step %" PRIu64, r->state.step);
     r->state.seconds = dt_now() - r->started;
     return dt_checkpoint_save(r->folder.path, recipe->model, recipe->optimizer, &r->state, r->config.keep_checkpoints, error);
 }
@@ -215,6 +251,17 @@ static bool finish(dt_generative *r, const dt_recipe *recipe, dt_error *error)
            dt_report_write(r->folder.path, error);
 }
 
+/* Behind what went wrong: where one can go on from. Always false. */
+static bool tell_checkpoint(const dt_generative *r, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    uint64_t step;
+    dt_error first = *error;
+    if (dt_run_checkpoint(r->folder.path, path, sizeof path, &step))
+        return dt_fail(error, "%s; the checkpoint of step %" PRIu64 " is whole", first.message, step);
+    return dt_fail(error, "%s; there was no checkpoint yet", first.message);
+}
+
 int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
 {
     dt_error error;
@@ -223,7 +270,7 @@ int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
     uint64_t step = r->state.step;
     if (good && step > 0 && (int64_t)step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %" PRIu64 " of %" PRId64, step, r->state.total_steps);
-    good = good && train(r, recipe, &stopped, &error);
+    good = good && (train(r, recipe, &stopped, &error) || tell_checkpoint(r, &error));
     dt_run_release_signals(&r->folder); /* the last checkpoint is written */
     if (good && stopped)
         dt_log_say(r->log, "stopped after step %" PRIu64 "; the same command goes on from there", r->state.step);
@@ -239,14 +286,29 @@ int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
 
 /* ---- What a run has to show ---- */
 
-bool dt_generative_found(const dt_generative *r, const char *list, json_t *item, dt_error *error)
+bool dt_generative_found(const dt_generative *r, json_t *found, dt_error *error)
 {
     char path[DT_RUN_PATH];
-    json_t *found = item ? json_pack("{s: [o]}", list, item) : NULL;
-    bool good = found ? dt_findings_merge(dt_in_run(r->folder.path, "evaluation.json", path), found, error)
-                      : dt_fail(error, "out of memory");
+    bool good = (found || dt_fail(error, "out of memory")) &&
+                dt_findings_merge(dt_in_run(r->folder.path, "evaluation.json", path), found, error);
     json_decref(found);
     return good;
+}
+
+bool dt_generative_figure(const dt_generative *r, const char *name, const char *key, double value, size_t n, const char *note,
+                          dt_error *error)
+{
+    if (!isfinite(value))
+        return dt_fail(error, "%s is %g: the training has diverged", name, value);
+    return dt_generative_found(r, json_pack("{s: [{s: s, s: s, s: f, s: I, s: s, s: b}]}", "figures", "name", name, "key", key,
+                                            "value", value, "n", (json_int_t)n, "note", note, "rank", 1), error);
+}
+
+bool dt_generative_picture(const dt_generative *r, const char *name, const char *file, const char *group, const char *caption,
+                           dt_error *error)
+{
+    return dt_generative_found(r, json_pack("{s: [{s: s, s: s, s: s, s: s, s: I}]}", "pictures", "name", name, "file", file, "caption",
+                                            caption, "group", group, "step", (json_int_t)r->state.step), error);
 }
 
 bool dt_generative_sheet(const dt_generative *r, const dt_titled_sheet *s, dt_error *error)
@@ -260,9 +322,7 @@ bool dt_generative_sheet(const dt_generative *r, const dt_titled_sheet *s, dt_er
     if (s->keep && (!dt_make_directories(dt_in_run(r->folder.path, "pictures", path), error) ||
                     !dt_sheet_write(dt_in_run(r->folder.path, kept, path), &s->sheet, error)))
         return false;
-    return dt_generative_found(r, "pictures",
-                               json_pack("{s: s, s: s, s: s, s: s, s: I}", "name", name, "file", s->keep ? kept : latest,
-                                         "caption", s->caption, "group", s->group, "step", (json_int_t)r->state.step), error);
+    return dt_generative_picture(r, name, s->keep ? kept : latest, s->group, s->caption, error);
 }
 
 void dt_draw_normals(uint64_t seed, float *numbers, size_t count)
@@ -276,31 +336,74 @@ void dt_draw_normals(uint64_t seed, float *numbers, size_t count)
     }
 }
 
+/* A loader of *count images evenly spread over the data, or of as many as there are. The caller closes both, and frees rows. */
+typedef struct spread {
+    dt_dataset *data;
+    dt_loader *loader;
+    uint64_t *rows;
+} spread;
+
+static bool open_spread(spread *s, const dt_model *model, const char *path, int batch, int *count, dt_error *error)
+{
+    *s = (spread){.data = dt_dataset_open(path, error)};
+    if (!s->data)
+        return false;
+    size_t all = dt_dataset_count(s->data), wanted = (size_t)*count < all ? (size_t)*count : all;
+    if (!(s->rows = calloc(wanted, sizeof *s->rows)))
+        return dt_fail(error, "out of memory");
+    for (size_t i = 0; i < wanted; i++)
+        s->rows[i] = i * all / wanted;
+    *count = (int)wanted;
+    dt_loader_options o = {.pairs = dt_dataset_pairs(s->data), .files = dt_dataset_files(s->data),
+                           .batch_size = batch < *count ? batch : *count, .rows = s->rows, .row_count = wanted, .epochs = 1,
+                           .transform = model->preprocess};
+    return (s->loader = dt_loader_open(&o, error)) != NULL;
+}
+
+static void close_spread(spread *s)
+{
+    dt_loader_close(s->loader);
+    dt_dataset_close(s->data);
+    free(s->rows);
+}
+
+static size_t image_numbers(const dt_model *model)
+{
+    return (size_t)model->preprocess.size * (size_t)model->preprocess.size * 3;
+}
+
 float *dt_some_images(const dt_model *model, const char *path, int *count, dt_error *error)
 {
-    size_t numbers = (size_t)model->preprocess.size * (size_t)model->preprocess.size * 3;
-    dt_dataset *data = dt_dataset_open(path, error);
-    if (!data)
-        return NULL;
-    size_t all = dt_dataset_count(data), wanted = (size_t)*count < all ? (size_t)*count : all;
-    float *images = calloc(wanted * numbers, sizeof *images);
-    uint64_t *rows = calloc(wanted, sizeof *rows);
-    bool good = (images && rows) || dt_fail(error, "out of memory");
-    for (size_t i = 0; good && i < wanted; i++)
-        rows[i] = i * all / wanted;
-    dt_loader_options o = {.pairs = dt_dataset_pairs(data), .files = dt_dataset_files(data), .batch_size = (int)wanted,
-                           .rows = rows, .row_count = wanted, .epochs = 1, .transform = model->preprocess};
-    dt_loader *loader = good ? dt_loader_open(&o, error) : NULL;
+    spread s;
     dt_batch batch;
-    good = loader && dt_loader_next(loader, &batch, error);
-    if (good)
-        memcpy(images, batch.images, sizeof(float) * wanted * numbers);
-    dt_loader_close(loader);
-    dt_dataset_close(data);
-    free(rows);
-    *count = (int)wanted;
+    size_t numbers = image_numbers(model), done = 0;
+    bool good = open_spread(&s, model, path, FEW, count, error);
+    float *images = good ? calloc((size_t)*count * numbers, sizeof *images) : NULL;
+    good = good && (images || dt_fail(error, "no memory for %d images", *count));
+    while (good && (good = dt_loader_next(s.loader, &batch, error)) && batch.count) {
+        memcpy(images + done * numbers, batch.images, sizeof(float) * (size_t)batch.count * numbers);
+        done += (size_t)batch.count;
+    }
+    close_spread(&s);
     if (good)
         return images;
     free(images);
+    return NULL;
+}
+
+float *dt_mean_image(const dt_model *model, const char *path, int count, dt_error *error)
+{
+    spread s;
+    dt_batch batch;
+    size_t numbers = image_numbers(model);
+    float *mean = calloc(numbers, sizeof *mean);
+    bool good = open_spread(&s, model, path, FEW, &count, error) && (mean || dt_fail(error, "out of memory"));
+    while (good && (good = dt_loader_next(s.loader, &batch, error)) && batch.count)
+        for (size_t i = 0; i < (size_t)batch.count * numbers; i++)
+            mean[i % numbers] += batch.images[i] / (float)count;
+    close_spread(&s);
+    if (good)
+        return mean;
+    free(mean);
     return NULL;
 }

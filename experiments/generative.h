@@ -87,14 +87,14 @@ struct dt_generative {
     int context;
     const char *class_caption;
     dt_loader *loader;
-    dt_logger *log;
+    dt_logger *log; /* from dt_generative_run on */
     dt_run_state state;
     bool quiet; /* no progress on the terminal */
     double started, last, waited;
     int64_t last_step;
 };
 
-/* "the loss is not finite; first ...": runs the plan once more to find where it began. Always false. */
+/* "the loss is not finite; it began here: ...": runs the plan once more to find where. Always false. */
 bool dt_not_finite(dt_plan *plan, uint64_t seed, uint64_t step, const char *what, dt_error *error);
 
 /* The pairs that config.train names; before the recipe is made, which may want to know the classes. */
@@ -103,11 +103,18 @@ bool dt_generative_open_data(dt_generative *run, dt_error *error);
 /* Runs to the end, or to a signal after which a checkpoint lies there; gives the exit status. */
 int dt_generative_run(dt_generative *run, const dt_recipe *recipe, bool restart);
 
-/* The logger, which everything that speaks needs: opened by dt_generative_run. */
 void dt_generative_close(dt_generative *run);
 
-/* Merges {"LIST": [item]} into the run's evaluation.json; takes over `item`. */
-bool dt_generative_found(const dt_generative *run, const char *list, json_t *item, dt_error *error);
+/* Puts found, {"figures": [...], ...} (eval/findings.h), into the run's evaluation.json; takes it over. */
+bool dt_generative_found(const dt_generative *run, json_t *found, dt_error *error);
+
+/* One figure: a plain number where a smaller one is better. Refused by name where it is not finite. */
+bool dt_generative_figure(const dt_generative *run, const char *name, const char *key, double value, size_t n, const char *note,
+                          dt_error *error);
+
+/* One picture that lies in the run's folder. */
+bool dt_generative_picture(const dt_generative *run, const char *name, const char *file, const char *group, const char *caption,
+                           dt_error *error);
 
 /* A sheet of pictures: FOLDER/NAME.png is the newest; one to `keep` is at FOLDER/pictures/NAME-STEP.png too. evaluation.json names it
  * in its group ("samples", "reconstructions", ...). */
@@ -124,5 +131,8 @@ void dt_draw_normals(uint64_t seed, float *numbers, size_t count);
 /* Images as they come from the model's preprocessing: *count of the data at `path`, evenly spread over it (stores are often sorted by
  * class); fewer where there are fewer. float32 [*count, size, size, 3]; the caller frees. NULL on failure. */
 float *dt_some_images(const dt_model *model, const char *path, int *count, dt_error *error);
+
+/* The mean of so many of them, [size, size, 3], read a few at a time. */
+float *dt_mean_image(const dt_model *model, const char *path, int count, dt_error *error);
 
 #endif

@@ -1,7 +1,6 @@
 #include "experiments/measure.h"
 
 #include "eval/consistency.h"
-#include "eval/findings.h"
 #include "eval/generated.h"
 #include "experiments/load.h"
 #include "experiments/progress.h"
@@ -24,15 +23,25 @@ const char *dt_first_train(const dt_generative_config *c)
     return json_string_value(json_is_array(c->train) ? json_array_get(c->train, 0) : c->train);
 }
 
-static bool merge(const dt_generative *run, json_t *found, dt_error *error)
+bool dt_measure_check(const dt_generative *run, const char *command, const char *classifier, dt_error *error)
 {
-    char path[DT_RUN_PATH];
-    bool good = found && dt_findings_merge(dt_in_run(run->folder.path, "evaluation.json", path), found, error);
-    json_decref(found);
+    const char *weights[] = {run->config.measure, classifier};
+    bool good = true;
+    for (size_t i = 0; good && i < 2; i++) {
+        dt_model *model = weights[i] ? dt_load_weights(command, weights[i], error) : NULL;
+        good = !weights[i] || model || dt_fail_prefix(error, "measure");
+        dt_model_free(model);
+    }
+    if (good && run->config.measure && run->config.test) {
+        dt_dataset *test = dt_dataset_open(run->config.test, error);
+        good = test != NULL;
+        dt_dataset_close(test);
+    }
     return good;
 }
 
-static bool take_distances(const dt_generative *run, const char *command, const dt_picture_set *set, dt_error *error)
+static bool take_distances(const dt_generative *run, const char *command, const dt_picture_set *set, const char *set_name,
+                           dt_error *error)
 {
     const dt_generative_config *c = &run->config;
     dt_distances d;
@@ -48,7 +57,8 @@ static bool take_distances(const dt_generative *run, const char *command, const 
         dt_log_say(run->log, "%zu pictures against %zu of %s in %s: Frechet distance %.4g, KID %.3g, CMMD %.3g, precision %.3f, "
                              "recall %.3f%s%s", d.generated, d.real, dt_dataset_path(real), c->measure, d.frechet, d.kid.value,
                    d.cmmd, d.precision, d.recall, *d.note ? "; " : "", d.note);
-    good = good && merge(run, dt_distances_json(&d, "samples", c->measure, error), error);
+    json_t *found = good ? dt_distances_json(&d, set_name, c->measure, error) : NULL;
+    good = good && found && dt_generative_found(run, found, error);
     dt_reference_free(reference);
     free(cache);
     dt_model_free(model);
@@ -67,10 +77,10 @@ static bool judge_labels(const dt_generative *run, const char *command, const dt
         names[i] = json_string_value(json_array_get(drawn->classes, i));
     dt_model *model = names ? dt_load_weights(command, classifier, error) : NULL;
     bool good = (names || dt_fail(error, "out of memory")) && model &&
-                dt_label_consistency(model, set, drawn->labels, names, count, NULL, "samples", classifier, &share, &found, error);
+                dt_label_consistency(model, set, drawn->labels, names, count, NULL, drawn->name, classifier, &share, &found, error);
     if (good)
         dt_log_say(run->log, "%s names %.2f %% of %zu pictures as what they were made to show", classifier, 100 * share, set->count);
-    good = good && merge(run, found, error);
+    good = good && dt_generative_found(run, found, error);
     dt_model_free(model);
     free(names);
     return good;
@@ -82,7 +92,7 @@ bool dt_measure_drawn(const dt_generative *run, const char *command, const dt_dr
     uint8_t *bytes = dt_picture_bytes(drawn->pictures, drawn->count * side * side * (size_t)drawn->channels, drawn->low);
     const dt_picture_set set = {bytes, drawn->count, drawn->side, drawn->side, drawn->channels};
     bool good = (bytes || dt_fail(error, "no memory for %zu pictures", drawn->count)) &&
-                (!run->config.measure || take_distances(run, command, &set, error)) &&
+                (!run->config.measure || take_distances(run, command, &set, drawn->name, error)) &&
                 (!classifier || !drawn->labels || judge_labels(run, command, &set, drawn, classifier, error));
     free(bytes);
     return good;

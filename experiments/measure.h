@@ -5,7 +5,11 @@
 
 #include "experiments/generative.h"
 
+/* Whether what a run will be measured with can be opened, before it trains for hours. */
+bool dt_measure_check(const dt_generative *run, const char *command, const char *classifier, dt_error *error);
+
 typedef struct dt_drawn {
+    const char *name; /* what figures call them: "samples" */
     const float *pictures; /* [count, side, side, channels], from `low` to 1 */
     size_t count;
     int side, channels;

@@ -216,5 +216,6 @@ bool dt_vae_bound_of(dt_model *model, const dt_backend *backend, const dt_vae_bo
     if (good)
         settle(&w, bound);
     free_work(&w);
-    return good;
+    return good && (isfinite(bound->elbo) || dt_fail(error, "the ELBO on %s is %g: the training has diverged",
+                                                     dt_dataset_path(options->data), bound->elbo));
 }

@@ -12,9 +12,10 @@ struct dt_vae_trainer {
     dt_graph *graph;
     dt_plan *plan;
     dt_tensor *images, *beta, *loss;
-    dt_tensor *part[4];      /* kept scalars, with their names in the log */
+    dt_tensor *part[4]; /* kept scalars, with their names in the log */
     const char *name[4];
     int parts;
+    const dt_tensor *bound;  /* which of them bounds log p(x); NULL: none */
     dt_optimizer *optimizer;
 };
 
@@ -27,16 +28,21 @@ dt_tensor *dt_vae_log_prob(const dt_vae_config *v, dt_reconstruction r, dt_tenso
     }
 }
 
+bool dt_vae_is_likelihood(const dt_vae_config *v, bool binarised)
+{
+    return v->likelihood != DT_LIKELIHOOD_BERNOULLI || binarised;
+}
+
 double dt_vae_bits(const dt_vae_config *v, double nats)
 {
     double bits = -nats / M_LN2 / ((double)v->image_size * v->image_size * v->channels);
     return v->likelihood == DT_LIKELIHOOD_GAUSSIAN ? bits + log2(255) : bits;
 }
 
-static void keep(dt_vae_trainer *t, const char *name, dt_tensor *x)
+static dt_tensor *keep(dt_vae_trainer *t, const char *name, dt_tensor *x)
 {
     t->name[t->parts] = name;
-    t->part[t->parts++] = dt_keep(x);
+    return t->part[t->parts++] = dt_keep(x);
 }
 
 static dt_tensor *target(dt_vae_trainer *t)
@@ -56,13 +62,18 @@ static dt_tensor *record_elbo(dt_vae_trainer *t, dt_scope root, dt_tensor *x, in
     dt_tensor *kl = dt_gaussian_kl(q.mu, q.log_variance);
     dt_tensor *whole = dt_free_bits(kl, 0);
     dt_tensor *cost = t->config->free_bits > 0 ? dt_free_bits(kl, t->config->free_bits) : whole;
-    keep(t, "elbo", dt_sub(reconstruction, whole));
+    t->bound = keep(t, "elbo", dt_sub(reconstruction, whole));
     keep(t, "reconstruction", reconstruction);
     keep(t, "kl", whole);
     return dt_sub(dt_mul(t->beta, cost), reconstruction);
 }
 
-/* The importance-weighted bound; beta tempers the ratio of prior and posterior. */
+static dt_tensor *mean_bound(dt_tensor *log_weight, int64_t n, int64_t k)
+{
+    return dt_mean(dt_importance_bound(dt_reshape(log_weight, dt_dims(n, k))), DT_ALL, false);
+}
+
+/* The importance-weighted bound. Beta tempers the ratio of prior and posterior in what is trained; the log has the bound itself. */
 static dt_tensor *record_bound(dt_vae_trainer *t, dt_scope root, dt_tensor *x, int64_t n)
 {
     const dt_vae_config *v = &t->model->config.vae;
@@ -71,12 +82,12 @@ static dt_tensor *record_bound(dt_vae_trainer *t, dt_scope root, dt_tensor *x, i
     dt_tensor *z = dt_reparameterise(q.mu, q.log_variance, dt_random_normals(t->graph, dt_dims(n * k, v->latent)));
     dt_tensor *likelihood = dt_vae_log_prob(v, dt_vae_decode(root, v, z), x);
     dt_tensor *ratio = dt_sub(dt_prior_log_prob(z), dt_posterior_log_prob(q.mu, q.log_variance, z));
-    dt_tensor *weight = dt_add(likelihood, dt_mul(t->beta, ratio));
+    dt_tensor *weight = dt_add(likelihood, ratio);
     keep(t, "reconstruction", dt_mean(likelihood, DT_ALL, false));
-    keep(t, "elbo", dt_mean(dt_add(likelihood, ratio), DT_ALL, false));
-    dt_tensor *bound = dt_mean(dt_importance_bound(dt_reshape(weight, dt_dims(n, k))), DT_ALL, false);
-    keep(t, "bound", bound);
-    return dt_neg(bound);
+    keep(t, "elbo", dt_mean(weight, DT_ALL, false));
+    t->bound = keep(t, "bound", mean_bound(weight, n, k));
+    bool tempered = t->config->beta != 1 || t->config->warmup > 0;
+    return dt_neg(tempered ? mean_bound(dt_add(likelihood, dt_mul(t->beta, ratio)), n, k) : t->part[t->parts - 1]);
 }
 
 /* The paper's sum of three terms, a dimension of the image; the codebook's own term is its moving average. */
@@ -145,16 +156,13 @@ static double beta_at(const dt_vae_train_config *c, uint64_t step, int64_t total
 static void report(const dt_vae_trainer *t, dt_step_found *found)
 {
     const dt_vae_config *v = &t->model->config.vae;
-    double bound = NAN;
     for (int i = 0; i < t->parts; i++) {
         float value = 0;
         dt_plan_read(t->plan, t->part[i], &value);
         dt_found(found, t->name[i], (double)value);
-        bool is_bound = t->name[i][0] == (t->config->importance ? 'b' : 'e');
-        bound = is_bound ? (double)value : bound;
+        if (t->part[i] == t->bound && dt_vae_is_likelihood(v, t->config->binarise))
+            dt_found(found, "bits_per_dim", dt_vae_bits(v, (double)value));
     }
-    if (!v->codes && !(v->likelihood == DT_LIKELIHOOD_BERNOULLI && !t->config->binarise))
-        dt_found(found, "bits_per_dim", dt_vae_bits(v, bound));
 }
 
 bool dt_vae_trainer_step(dt_vae_trainer *t, const float *images, uint64_t step, int64_t total, double rate,

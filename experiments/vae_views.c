@@ -13,6 +13,7 @@ struct dt_vae_views {
     int count;                /* of a sheet */
     int originals;            /* images that there are, at most count */
     float *images;            /* [originals, size, size, 3] */
+    float *codes;             /* [originals, latent], of the last reconstructions */
     uint64_t seed;
     dt_graph *decoding, *rebuilding;
     dt_plan *decode, *rebuild; /* z -> picture; images -> target, picture, mu */
@@ -39,7 +40,7 @@ static bool record_rebuilding(dt_vae_views *w, dt_model *model, const dt_backend
     if (!g)
         return dt_fail(error, "out of memory");
     dt_scope root = {g, model->params, ""};
-    w->input = dt_input(g, "images", DT_F32, dt_dims(w->originals, v->image_size, v->image_size, 3));
+    w->input = dt_input(g, "images", DT_F32, dt_dims(BATCH, v->image_size, v->image_size, 3));
     w->target = dt_keep(dt_vae_target(v, w->input));
     dt_reconstruction p;
     if (v->codes) {
@@ -65,7 +66,8 @@ dt_vae_views *dt_vae_views_new(dt_model *model, const dt_backend *backend, int c
     *w = (dt_vae_views){.vae = v, .count = count, .originals = count, .seed = seed,
                         .pixels = (size_t)v->image_size * (size_t)v->image_size * (size_t)v->channels};
     w->images = dt_some_images(model, path, &w->originals, error);
-    if (w->images && (v->codes || record_decoding(w, model, backend, error)) && record_rebuilding(w, model, backend, error))
+    w->codes = calloc((size_t)w->originals + 1, (size_t)v->latent * sizeof *w->codes);
+    if (w->images && (w->codes || dt_fail(error, "out of memory")) && (v->codes || record_decoding(w, model, backend, error)) && record_rebuilding(w, model, backend, error))
         return w;
     dt_vae_views_free(w);
     return NULL;
@@ -80,6 +82,7 @@ void dt_vae_views_free(dt_vae_views *w)
     dt_graph_free(w->decoding);
     dt_graph_free(w->rebuilding);
     free(w->images);
+    free(w->codes);
     free(w);
 }
 
@@ -134,23 +137,43 @@ static bool show_samples(dt_vae_views *w, const dt_generative *run, dt_error *er
     return good;
 }
 
+/* Originals, what is made of them, and their codes, a batch at a time. */
+static bool rebuild(dt_vae_views *w, float *original, float *rebuilt, dt_error *error)
+{
+    size_t numbers = w->pixels / (size_t)w->vae->channels * 3, latent = (size_t)w->vae->latent, all = (size_t)w->originals;
+    float *images = calloc(BATCH, numbers * sizeof *images), *drawn = calloc(BATCH, w->pixels * sizeof *drawn);
+    float *mu = calloc(BATCH, latent * sizeof *mu);
+    bool good = (images && drawn && mu) || dt_fail(error, "out of memory");
+    for (size_t from = 0; good && from < all; from += BATCH) {
+        size_t n = all - from < BATCH ? all - from : BATCH;
+        memcpy(images, w->images + from * numbers, n * numbers * sizeof(float));
+        dt_plan_write(w->rebuild, w->input, images);
+        const char *message = dt_plan_run(w->rebuild, 0, 0);
+        good = !message || dt_fail(error, "%s", message);
+        dt_plan_read(w->rebuild, w->target, drawn);
+        memcpy(original + from * w->pixels, drawn, n * w->pixels * sizeof(float));
+        dt_plan_read(w->rebuild, w->rebuilt, drawn);
+        memcpy(rebuilt + from * w->pixels, drawn, n * w->pixels * sizeof(float));
+        if (w->mu)
+            dt_plan_read(w->rebuild, w->mu, mu);
+        memcpy(w->codes + from * latent, mu, n * latent * sizeof(float));
+    }
+    free(images);
+    free(drawn);
+    free(mu);
+    return good;
+}
+
 static bool show_reconstructions(dt_vae_views *w, const dt_generative *run, dt_error *error)
 {
     size_t numbers = (size_t)w->originals * w->pixels;
     float *original = calloc(numbers, sizeof *original), *rebuilt = calloc(numbers, sizeof *rebuilt);
-    bool good = (original && rebuilt) || dt_fail(error, "out of memory");
-    if (good) {
-        dt_plan_write(w->rebuild, w->input, w->images);
-        const char *message = dt_plan_run(w->rebuild, 0, 0);
-        good = !message || dt_fail(error, "%s", message);
-        dt_plan_read(w->rebuild, w->target, original);
-        dt_plan_read(w->rebuild, w->rebuilt, rebuilt);
-        dt_titled_sheet title = {.name = "reconstructions", .group = "reconstructions", .keep = true,
-                                 .caption = "Originals, and below each what is made of its code.",
-                                 .sheet = sheet_of(w, original, w->originals, 0)};
-        title.sheet.below = rebuilt;
-        good = good && dt_generative_sheet(run, &title, error);
-    }
+    bool good = ((original && rebuilt) || dt_fail(error, "out of memory")) && rebuild(w, original, rebuilt, error);
+    dt_titled_sheet title = {.name = "reconstructions", .group = "reconstructions", .keep = true,
+                             .caption = "Originals, and below each what is made of its code."};
+    title.sheet = sheet_of(w, original, w->originals, 0);
+    title.sheet.below = rebuilt;
+    good = good && dt_generative_sheet(run, &title, error);
     free(original);
     free(rebuilt);
     return good;
@@ -160,21 +183,16 @@ static bool show_reconstructions(dt_vae_views *w, const dt_generative *run, dt_e
 static bool show_between(dt_vae_views *w, const dt_generative *run, dt_error *error)
 {
     int latent = w->vae->latent, ways = w->originals / 2 < WAYS ? w->originals / 2 : WAYS;
-    float *mu = calloc((size_t)w->originals * (size_t)latent, sizeof *mu);
     float *z = calloc((size_t)(WAYS * BETWEEN) * (size_t)latent, sizeof *z);
-    bool good = (mu && z) || dt_fail(error, "out of memory");
-    if (good && ways) {
-        dt_plan_read(w->rebuild, w->mu, mu);
-        for (int i = 0; i < ways * BETWEEN * latent; i++) {
-            int way = i / latent / BETWEEN, k = i % latent;
-            float share = (float)(i / latent % BETWEEN) / (BETWEEN - 1);
-            z[i] = (1 - share) * mu[2 * way * latent + k] + share * mu[(2 * way + 1) * latent + k];
-        }
-        dt_titled_sheet title = {.name = "interpolation", .group = "interpolation",
-                                 .caption = "On straight lines between the codes of two originals."};
-        good = show_decoded(w, run, z, ways * BETWEEN, BETWEEN, title, error);
+    bool good = z || dt_fail(error, "out of memory");
+    for (int i = 0; good && i < ways * BETWEEN * latent; i++) {
+        const float *ends = w->codes + 2 * (i / latent / BETWEEN) * latent;
+        float share = (float)(i / latent % BETWEEN) / (BETWEEN - 1);
+        z[i] = (1 - share) * ends[i % latent] + share * ends[latent + i % latent];
     }
-    free(mu);
+    dt_titled_sheet title = {.name = "interpolation", .group = "interpolation",
+                             .caption = "On straight lines between the codes of two originals."};
+    good = good && (!ways || show_decoded(w, run, z, ways * BETWEEN, BETWEEN, title, error));
     free(z);
     return good;
 }

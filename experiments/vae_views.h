@@ -7,7 +7,8 @@
 
 typedef struct dt_vae_views dt_vae_views;
 
-/* Borrows model and backend. `count`: pictures of a sheet. Originals are the first images of the data at `path`. */
+/* Borrows model and backend. `count`: pictures of a sheet. Originals are images of the data at `path`, evenly
+ * spread over it. */
 dt_vae_views *dt_vae_views_new(dt_model *model, const dt_backend *backend, int count, const char *path, uint64_t seed,
                                dt_error *error);
 void dt_vae_views_free(dt_vae_views *views); /* NULL is allowed */

@@ -31,6 +31,28 @@ run() {
     report "$name" $?
 }
 
+# kill_at_checkpoints FOLDER COUNT WORDS...   runs duet with WORDS, which train in FOLDER, and kills it each time a new checkpoint is there,
+# COUNT times; $kills: how often that came about, $resumed: how often it had gone on from a checkpoint.
+kill_at_checkpoints() {
+    folder=$1 tries=$2 kills=0 resumed=0
+    shift 2
+    for try in $(seq "$tries"); do
+        "$duet" "$@" >killed.said 2>&1 &
+        child=$!
+        perl -e 'my ($child, $folder) = @ARGV; my $old = join " ", glob("$folder/checkpoints/*.safetensors");
+                 for (1 .. 400_000) { last if join(" ", glob("$folder/checkpoints/*.safetensors")) ne $old || !kill 0, $child }
+                 kill "KILL", $child' "$child" "$folder"
+        wait $child 2>/dev/null
+        [ $? -eq 137 ] && kills=$((kills + 1))
+        grep -q "resumes after step" killed.said && resumed=$((resumed + 1))
+    done
+}
+
+# What a log says of each step, without times.
+steps_of() {
+    grep '"loss"' "$1" | sed 's/"pairs_per_second": [^,]*, "waiting": [^,]*, //'
+}
+
 skip() {
     n=$((n + 1))
     echo "ok $n - $1 # SKIP $2"

@@ -10,6 +10,11 @@ cat >vae.json <<'END'
  "optimizer": {"lr": 0.003}, "checkpoint": {"every": 20}, "pictures": {"every": 100, "count": 8},
  "evaluate": {"every": 150, "bound_samples": 50}}
 END
+run "trains by a cross-entropy" 0 "test, 10 images: ELBO" vae vae.json --out grey --set steps=20
+grep -q '"nll"\|bits_per_dim' grey/evaluation.json grey/log.jsonl
+[ $? -eq 1 ]
+report "which is no likelihood" $?
+sed -i 's/"batch_size"/"binarise": true, "batch_size"/' vae.json
 run "trains to a bound" 0 "importance samples" vae vae.json --out whole
 for picture in samples reconstructions interpolation manifold; do
     head -c 4 whole/$picture.png | od -An -c | grep -q 'P   N   G'
@@ -24,18 +29,16 @@ report "the ELBO rose" $?
 grep -q '"key": "nll"' whole/evaluation.json && grep -q 'What the model makes' whole/report.html
 report "figures and pictures are in the report" $?
 
-# Killed at many moments, it ends with the same bits.
-kills=0
-for try in 1 2 3 4 5 6 7 8; do
-    "$duet" vae vae.json --out killed >said 2>&1 &
-    child=$!
-    sleep "0.0$(($(od -An -N1 -tu1 /dev/urandom) % 9 + 1))"
-    kill -9 $child 2>/dev/null && kills=$((kills + 1))
-    wait $child 2>/dev/null
-done
-run "killed $kills times, it ends" 0 "done: killed" vae vae.json --out killed
+kill_at_checkpoints killed 5 vae vae.json --out killed
+[ $kills -ge 2 ] && [ $resumed -ge 1 ]
+report "killed $kills times at a checkpoint, it resumed $resumed times" $?
+run "and then ends" 0 "done: killed" vae vae.json --out killed
 cmp whole/model.safetensors killed/model.safetensors >said 2>&1
 report "with the same parameters, bit for bit" $?
+steps_of whole/log.jsonl >whole.steps
+steps_of killed/log.jsonl >killed.steps
+diff whole.steps killed.steps >said
+report "and the same log, step by step" $?
 cmp whole/evaluation.json killed/evaluation.json >said 2>&1
 report "and the same figures" $?
 
@@ -63,8 +66,12 @@ run "epochs and steps" 1 "one of the two; found both" vae vae.json --out bad --s
 run "a batch larger than the data" 1 "only 10 pictures" vae vae.json --out bad --set batch_size=11
 run "an unknown key" 1 "optimizer.rate" vae vae.json --out bad --set optimizer.rate=1
 run "another configuration" 1 "optimizer.lr differs" vae vae.json --out whole --set optimizer.lr=1
-run "a training that diverges says where" 1 "step [0-9]*: .* is not finite; it began here: .*last checkpoint is whole" \
+run "a training that diverges says where" 1 "step [0-9]*: .* is not finite; it began here: .*; the checkpoint of step" \
     vae vae.json --out nan --set optimizer.lr=1000 --set optimizer.kind=sgd --set checkpoint.every=1
-ls nan/checkpoints >said 2>&1
-report "its folder is still one to go on from" $?
+run "and stops there again" 1 "the checkpoint of step [0-9]* is whole" vae vae.json --out nan --set optimizer.lr=1000 \
+    --set optimizer.kind=sgd --set checkpoint.every=1
+run "a mistyped model to measure with is found before the training" 1 "measure: .*nowhere" vae vae.json --out bad \
+    --set measure.weights=nowhere
+run "an objective that a VQ-VAE has no use for" 1 "a VQ-VAE has no KL" vae vae.json --out bad --set objective.free_bits=0.1 \
+    --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8,16],"latent":4,"likelihood":"gaussian","scale":0.1,"codes":16}}'
 finish

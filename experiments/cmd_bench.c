@@ -1,37 +1,16 @@
-/* `duet bench`: how fast a model trains and encodes here, against the machine's own matrix rate measured in the same run. */
+/* `duet bench`: how fast a model trains and encodes here, against the machine's own matrix rate measured in the same run; of two
+ * towers in this file, of `duet vae` and `duet gan` in bench_generative.c. */
 #include "experiments/commands.h"
 
-#include "data/clock.h"
-#include "data/json.h"
 #include "data/transform.h"
+#include "experiments/bench_generative.h"
+#include "experiments/bench_timing.h"
 #include "experiments/options.h"
+#include "experiments/print.h"
 #include "experiments/trainer.h"
-#include "kernels/cpu/onednn.h"
 #include "kernels/random.h"
 
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
-
-/* FLOP/s of a 2048^3 float32 product on all threads, best of `rounds`: the rate that nothing here can beat. */
-static double sgemm_rate(int rounds)
-{
-    enum { N = 2048 };
-    float *a = calloc((size_t)N * N, sizeof *a), *b = calloc((size_t)N * N, sizeof *b), *c = calloc((size_t)N * N, sizeof *c);
-    double best = 0;
-    for (size_t i = 0; a && b && i < (size_t)N * N; i++)
-        a[i] = b[i] = (float)(i % 7) - 3;
-    for (int r = 0; a && b && c && r < rounds; r++) {
-        double start = dt_now();
-        dt_sgemm(false, false, N, N, N, 1, a, N, b, N, 0, c, N);
-        double rate = 2.0 * N * N * N / (dt_now() - start);
-        best = rate > best ? rate : best;
-    }
-    free(a);
-    free(b);
-    free(c);
-    return best;
-}
 
 typedef struct bench {
     const char *name;
@@ -41,22 +20,10 @@ typedef struct bench {
     dt_model *model;
     float *images;
     int32_t *tokens;
-    double sgemm, train_seconds, image_seconds, text_seconds, train_flops, image_flops, text_flops, matrix_share;
+    double sgemm, train_seconds, image_seconds, text_seconds, train_flops, matrix_share;
     double decode_rate;
     dt_plan_facts facts;
 } bench;
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-static double median(double *values, int count)
-{
-    qsort(values, (size_t)count, sizeof *values, by_value);
-    return values[count / 2];
-}
 
 /* Noise for images; a start token, words, an end token for texts. */
 static bool make_batch(bench *b, dt_error *error)
@@ -76,96 +43,69 @@ static bool make_batch(bench *b, dt_error *error)
     return true;
 }
 
-static bool is_matrix_work(const char *name)
-{
-    return !strcmp(name, "linear") || !strcmp(name, "matmul") || !strncmp(name, "conv", 4);
-}
+typedef struct training {
+    bench *b;
+    dt_trainer *trainer;
+} training;
 
-typedef struct timed_op {
-    const char *name;
-    double seconds, flops;
-} timed_op;
-
-static int slower_first(const void *a, const void *b)
+static bool train_step(void *self, dt_error *error)
 {
-    double x = ((const timed_op *)a)->seconds, y = ((const timed_op *)b)->seconds;
-    return x < y ? 1 : x > y ? -1 : 0;
-}
-
-/* Where the time of the training plan went, over `steps` steps. */
-static void look_at_ops(bench *b, dt_plan *plan, int steps)
-{
-    timed_op list[256];
-    int count = 0;
-    double total = 0, matrix = 0;
-    while (count < 256 && (list[count].name = dt_plan_time(plan, count, &list[count].seconds, &list[count].flops))) {
-        total += list[count].seconds;
-        matrix += is_matrix_work(list[count].name) ? list[count].seconds : 0;
-        count++;
-    }
-    b->matrix_share = matrix / total;
-    qsort(list, (size_t)count, sizeof *list, slower_first);
-    for (int i = 0; b->ops && !b->json && i < count && list[i].seconds > 0.002 * total; i++)
-        printf("  %-22s %9.2f ms  %5.1f %%  %6.0f GFLOP/s\n", list[i].name, 1e3 * list[i].seconds / steps,
-               100 * list[i].seconds / total, list[i].flops / list[i].seconds / 1e9);
+    const training *t = self;
+    dt_step_result result;
+    return dt_trainer_step(t->trainer, t->b->images, t->b->tokens, 1e-4f, &result, error);
 }
 
 static bool bench_training(bench *b, dt_error *error)
 {
-    double *seconds = calloc((size_t)b->steps, sizeof *seconds);
+    dt_step_times times;
+    dt_op_times ops;
     dt_trainer_options o = {.batch_size = b->batch, .chunk_size = b->chunk, .max_logit_scale = 4.6052,
                             .optimizer = {.kind = DT_ADAMW, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f,
                                           .weight_decay = 0.1f, .clip_norm = 1}};
-    dt_trainer *trainer = seconds ? dt_trainer_new(b->model, dt_cpu(), &o, error) : NULL;
-    dt_step_result result;
-    bool good = trainer && dt_trainer_step(trainer, b->images, b->tokens, 1e-4f, &result, error);
+    training t = {b, dt_trainer_new(b->model, dt_cpu(), &o, error)};
+    dt_plan *plan = t.trainer ? dt_trainer_plan(t.trainer) : NULL;
+    bool good = plan && train_step(&t, error);
+    if (good)
+        dt_plan_profile(plan, true);
+    good = good && dt_time_steps(train_step, &t, b->steps, &times, error);
     if (good) {
-        b->facts = dt_plan_describe(dt_trainer_plan(trainer));
+        b->facts = dt_plan_describe(plan);
         b->train_flops = b->facts.flops * (b->chunk ? b->batch / b->chunk : 1);
-        dt_plan_profile(dt_trainer_plan(trainer), true);
+        b->train_seconds = times.median;
+        dt_op_times_of(&ops, plan, b->steps);
+        b->matrix_share = ops.matrix / ops.seconds;
+        if (b->ops && !b->json)
+            dt_op_times_print(&ops);
     }
-    for (int i = 0; good && i < b->steps; i++) {
-        double start = dt_now();
-        good = dt_trainer_step(trainer, b->images, b->tokens, 1e-4f, &result, error);
-        seconds[i] = dt_now() - start;
-    }
-    if (good) {
-        b->train_seconds = median(seconds, b->steps);
-        look_at_ops(b, dt_trainer_plan(trainer), b->steps);
-    }
-    dt_trainer_free(trainer);
-    free(seconds);
+    dt_trainer_free(t.trainer);
     return good;
 }
 
+typedef struct encoding {
+    bench *b;
+    dt_encoder *encoder;
+    const void *samples;
+    float *embeddings;
+} encoding;
+
+static bool encode_step(void *self, dt_error *error)
+{
+    const encoding *e = self;
+    return dt_encoder_run(e->encoder, e->samples, e->b->batch, e->embeddings, error);
+}
+
+/* Takes over the encoder, which may be NULL. */
 static bool bench_encoder(bench *b, dt_encoder *encoder, const void *samples, double *result, dt_error *error)
 {
-    double *seconds = calloc((size_t)b->steps, sizeof *seconds);
-    float *embeddings = calloc((size_t)b->batch * (size_t)b->model->config.embed_dim, sizeof *embeddings);
-    bool good = encoder && seconds && embeddings && dt_encoder_run(encoder, samples, b->batch, embeddings, error);
-    for (int i = 0; good && i < b->steps; i++) {
-        double start = dt_now();
-        good = dt_encoder_run(encoder, samples, b->batch, embeddings, error);
-        seconds[i] = dt_now() - start;
-    }
+    dt_step_times times;
+    encoding e = {b, encoder, samples, calloc((size_t)b->batch * (size_t)b->model->config.embed_dim, sizeof(float))};
+    bool good = encoder && (e.embeddings || dt_fail(error, "out of memory")) && encode_step(&e, error) &&
+                dt_time_steps(encode_step, &e, b->steps, &times, error);
     if (good)
-        *result = median(seconds, b->steps);
+        *result = times.median;
     dt_encoder_free(encoder);
-    free(seconds);
-    free(embeddings);
+    free(e.embeddings);
     return good;
-}
-
-static double mebibytes(double bytes)
-{
-    return bytes / 1048576;
-}
-
-static double peak_resident(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss * 1024;
 }
 
 /* Parameters, gradients and two moments, what lives at once, and the inputs: no trainer can do with less. */
@@ -186,14 +126,15 @@ static void print_text(const bench *b)
     printf("  text tower             %9.2f texts/s\n", b->batch / b->text_seconds);
     if (b->decode)
         printf("  decoding               %9.2f images/s a core\n", b->decode_rate);
-    printf("  planned memory         %9.1f MiB   %.3f of the largest live set\n", mebibytes((double)b->facts.planned_bytes),
+    printf("  planned memory         %9.1f MiB   %.3f of the largest live set\n", dt_mebibytes((double)b->facts.planned_bytes),
            (double)b->facts.planned_bytes / (double)b->facts.live_bytes);
-    printf("  peak resident memory   %9.1f MiB   arithmetic minimum %.1f MiB\n", mebibytes(peak_resident()),
-           mebibytes(least_memory(b)));
+    printf("  peak resident memory   %9.1f MiB   arithmetic minimum %.1f MiB\n", dt_mebibytes(dt_peak_resident()),
+           dt_mebibytes(least_memory(b)));
 }
 
 static int print_json(const bench *b)
 {
+    dt_error error;
     json_t *o = json_pack("{s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model", b->name, "batch",
                           b->batch, "parameters", (json_int_t)dt_params_trainable(b->model->params), "sgemm_flops",
                           b->sgemm, "train_pairs_per_second", b->batch / b->train_seconds, "train_flops",
@@ -201,15 +142,12 @@ static int print_json(const bench *b)
                           b->train_flops / b->train_seconds / b->sgemm, "matrix_share_of_time", b->matrix_share,
                           "images_per_second", b->batch / b->image_seconds, "texts_per_second", b->batch / b->text_seconds,
                           "decoded_per_second", b->decode_rate, "planned_bytes", (double)b->facts.planned_bytes, "live_bytes",
-                          (double)b->facts.live_bytes, "peak_resident_bytes", peak_resident());
+                          (double)b->facts.live_bytes, "peak_resident_bytes", dt_peak_resident());
     if (o)
         json_object_set_new(o, "least_bytes", json_real(least_memory(b)));
-    char *text = o ? dt_json_text(o, 2, NULL) : NULL;
-    if (text)
-        puts(text);
-    free(text);
+    bool good = o && dt_print_json(o, 2, &error);
     json_decref(o);
-    return text ? DT_EXIT_GOOD : DT_EXIT_FAILURE;
+    return good ? DT_EXIT_GOOD : DT_EXIT_FAILURE;
 }
 
 static bool measure(bench *b, dt_error *error)
@@ -224,11 +162,11 @@ static bool measure(bench *b, dt_error *error)
     json_decref(json);
     if (!b->model || !make_batch(b, error))
         return false;
-    b->sgemm = sgemm_rate(12);
+    b->sgemm = dt_sgemm_rate(12);
     bool good = bench_training(b, error) &&
                 bench_encoder(b, dt_image_encoder_new(b->model, dt_cpu(), b->batch, error), b->images, &b->image_seconds, error) &&
                 bench_encoder(b, dt_text_encoder_new(b->model, dt_cpu(), b->batch, error), b->tokens, &b->text_seconds, error);
-    double again = sgemm_rate(12);
+    double again = dt_sgemm_rate(12);
     b->sgemm = again > b->sgemm ? again : b->sgemm;
     if (good && b->decode) {
         dt_transform t = dt_transform_default(DT_TRANSFORM_RANDOM_RESIZED_CROP, 224);
@@ -237,17 +175,52 @@ static bool measure(bench *b, dt_error *error)
     return good;
 }
 
+static int run_model(bench *b)
+{
+    dt_error error;
+    int status = DT_EXIT_GOOD;
+    if (b->chunk && b->batch % b->chunk) {
+        fprintf(stderr, "duet bench: --batch-size %d is not a multiple of --chunk-size %d\n", b->batch, b->chunk);
+        return DT_EXIT_USAGE;
+    }
+    if (!measure(b, &error)) {
+        fprintf(stderr, "duet bench: %s\n", error.message);
+        status = DT_EXIT_FAILURE;
+    } else if (b->json) {
+        status = print_json(b);
+    } else {
+        print_text(b);
+    }
+    dt_model_free(b->model);
+    free(b->images);
+    free(b->tokens);
+    return status;
+}
+
+static int run_generative(const dt_generative_bench *g)
+{
+    dt_error error;
+    if (dt_bench_generative(g, &error))
+        return DT_EXIT_GOOD;
+    fprintf(stderr, "duet bench: %s\n", error.message);
+    return DT_EXIT_FAILURE;
+}
+
 int dt_cmd_bench(int argc, char **argv)
 {
     bench b = {0};
+    const char *vae = NULL, *gan = NULL;
     const dt_option options[] = {
-        {"model", 'm', DT_STRING, &b.name, "NAME", .help = "preset, or file with a model's description", .preset = "ViT-B-32"},
-        {"batch-size", 'b', DT_INT, &b.batch, "N", .help = "pairs in a step", .preset = "32", .least = 2, .most = 65536},
+        {"model", 'm', DT_STRING, &b.name, "NAME", .help = "preset, or file with a model's description (default: ViT-B-32)"},
+        {"vae", 0, DT_STRING, &vae, "CONFIG.json", .help = "instead of a model: a training step of duet vae"},
+        {"gan", 0, DT_STRING, &gan, "CONFIG.json", .help = "instead of a model: a training step of duet gan"},
+        {"batch-size", 'b', DT_INT, &b.batch, "N", .help = "pairs or images in a step (default: 32, or the configuration's)",
+         .least = 2, .most = 65536},
         {"chunk-size", 'c', DT_INT, &b.chunk, "N", .help = "gradient caching in chunks of N; 0: whole batches",
          .preset = "0", .most = 65536},
         {"steps", 'n', DT_INT, &b.steps, "N", .help = "steps to time; the median counts", .preset = "5", .least = 1, .most = 10000},
-        {"vocabulary", 0, DT_INT, &b.text_vocabulary, "N", .help = "tokens, where the description leaves them open",
-         .preset = "1314", .least = 4, .most = 1 << 20},
+        {"vocabulary", 0, DT_INT, &b.text_vocabulary, "N", .help = "tokens, where the description leaves them open (default: 1314)",
+         .least = 4, .most = 1 << 20},
         {"decode", 'd', DT_STRING, &b.decode, "DIR", .help = "also time decoding and augmentation to 224 of the .jpg files in DIR, on one core"},
         {"ops", 0, DT_FLAG, &b.ops, .help = "list where the time of a training step goes"},
         {"json", 0, DT_FLAG, &b.json, .help = "one JSON object instead of text"},
@@ -255,26 +228,19 @@ int dt_cmd_bench(int argc, char **argv)
     const dt_usage usage = {"duet bench", NULL, "Measures training and encoding of a model with random data on this machine.",
                             options, sizeof options / sizeof *options, .least = 0, .most = 0};
     char **arguments;
-    dt_error error;
     int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
     if (status >= 0)
         return status;
-    if (b.chunk && b.batch % b.chunk) {
-        fprintf(stderr, "duet bench: --batch-size %d is not a multiple of --chunk-size %d\n", b.batch, b.chunk);
+    if (!vae && !gan) {
+        b.name = b.name ? b.name : "ViT-B-32";
+        b.batch = b.batch ? b.batch : 32;
+        b.text_vocabulary = b.text_vocabulary ? b.text_vocabulary : 1314;
+        return run_model(&b);
+    }
+    if ((vae && gan) || b.name || b.chunk || b.text_vocabulary || b.decode) {
+        fprintf(stderr, "duet bench: --vae and --gan go with --batch-size, --steps, --ops and --json alone, one of the two; see duet "
+                        "bench --help\n");
         return DT_EXIT_USAGE;
     }
-    if (measure(&b, &error)) {
-        status = DT_EXIT_GOOD;
-        if (b.json)
-            status = print_json(&b);
-        else
-            print_text(&b);
-    } else {
-        fprintf(stderr, "duet bench: %s\n", error.message);
-        status = DT_EXIT_FAILURE;
-    }
-    dt_model_free(b.model);
-    free(b.images);
-    free(b.tokens);
-    return status;
+    return run_generative(&(dt_generative_bench){gan ? gan : vae, gan != NULL, b.batch, b.steps, b.ops, b.json});
 }

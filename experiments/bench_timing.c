@@ -1,0 +1,115 @@
+#include "experiments/bench_timing.h"
+
+#include "data/clock.h"
+#include "kernels/cpu/onednn.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+double dt_sgemm_rate(int rounds)
+{
+    enum { N = 2048 };
+    float *a = calloc((size_t)N * N, sizeof *a), *b = calloc((size_t)N * N, sizeof *b), *c = calloc((size_t)N * N, sizeof *c);
+    double best = 0;
+    for (size_t i = 0; a && b && i < (size_t)N * N; i++)
+        a[i] = b[i] = (float)(i % 7) - 3;
+    for (int r = 0; a && b && c && r < rounds; r++) {
+        double start = dt_now();
+        dt_sgemm(false, false, N, N, N, 1, a, N, b, N, 0, c, N);
+        double rate = 2.0 * N * N * N / (dt_now() - start);
+        best = rate > best ? rate : best;
+    }
+    free(a);
+    free(b);
+    free(c);
+    return best;
+}
+
+static double processor_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return values[count / 2];
+}
+
+bool dt_time_steps(bool (*step)(void *self, dt_error *error), void *self, int steps, dt_step_times *times, dt_error *error)
+{
+    double *seconds = calloc(2 * (size_t)steps, sizeof *seconds), sum = 0;
+    double *processor = seconds ? seconds + steps : NULL;
+    bool good = seconds || dt_fail(error, "no memory for the times of %d steps", steps);
+    for (int i = 0; good && i < steps; i++) {
+        double processor_start = processor_now(); /* outside of what the clock sees: in a system call others get their turn */
+        double start = dt_now();
+        good = step(self, error);
+        seconds[i] = dt_now() - start;
+        processor[i] = processor_now() - processor_start;
+        sum += seconds[i];
+    }
+    if (good)
+        *times = (dt_step_times){.median = median(seconds, steps), .mean = sum / steps,
+                                 .processor = median(processor, steps)};
+    free(seconds);
+    return good;
+}
+
+static int slower_first(const void *a, const void *b)
+{
+    double x = ((const dt_op_time *)a)->seconds, y = ((const dt_op_time *)b)->seconds;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static bool is_matrix_work(const char *name)
+{
+    return !strcmp(name, "linear") || !strcmp(name, "matmul") || !strncmp(name, "conv", 4);
+}
+
+void dt_op_times_of(dt_op_times *t, const dt_plan *plan, int steps)
+{
+    enum { MOST = sizeof t->list / sizeof *t->list };
+    *t = (dt_op_times){0};
+    for (dt_op_time *o = t->list; t->count < MOST && (o->name = dt_plan_time(plan, t->count, &o->seconds, &o->flops)); o++) {
+        o->seconds /= steps;
+        o->flops /= steps;
+        t->seconds += o->seconds;
+        t->matrix += is_matrix_work(o->name) ? o->seconds : 0;
+        t->count++;
+    }
+    qsort(t->list, (size_t)t->count, sizeof *t->list, slower_first);
+}
+
+void dt_op_times_print(const dt_op_times *t)
+{
+    for (const dt_op_time *o = t->list; o < t->list + t->count && o->seconds > 0.002 * t->seconds; o++)
+        printf("  %-22s %9.2f ms  %5.1f %%  %6.0f GFLOP/s\n", o->name, 1e3 * o->seconds, 100 * o->seconds / t->seconds,
+               o->flops / o->seconds / 1e9);
+}
+
+json_t *dt_op_times_json(const dt_op_times *t)
+{
+    json_t *list = json_array();
+    for (int i = 0; list && i < t->count; i++) {
+        const dt_op_time *o = &t->list[i];
+        json_array_append_new(list, json_pack("{s: s, s: f, s: f}", "op", o->name, "seconds", o->seconds, "flops", o->flops));
+    }
+    return list;
+}
+
+double dt_peak_resident(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss * 1024;
+}

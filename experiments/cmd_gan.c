@@ -103,7 +103,7 @@ static bool make_model(gan *e, dt_error *error)
     json_t *description = json_deep_copy(c->model);
     bool good = (description || dt_fail(error, "out of memory")) &&
                 dt_conditions_train(&e->conditions, description, e->run.pairs, g->text_weights, g->template, c->batch_size, error);
-    e->model = good ? dt_model_new(description, NULL, (uint64_t)c->seed, error) : NULL;
+    e->model = good ? dt_generative_model(&e->run, description, error) : NULL;
     json_decref(description);
     if (!e->model)
         return false;

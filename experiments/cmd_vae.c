@@ -156,8 +156,7 @@ static bool finish(void *self, dt_generative *run, dt_error *error)
 
 static bool make_model(vae *e, dt_error *error)
 {
-    const dt_generative_config *c = &e->run.config;
-    if (!(e->model = dt_model_new(c->model, NULL, (uint64_t)c->seed, error)))
+    if (!(e->model = dt_generative_model(&e->run, e->run.config.model, error)))
         return false;
     return e->model->config.vision == DT_VISION_VAE ||
            dt_fail(error, "model: vision_cfg.tower: expected \"vae\"; pretrain and finetune train the others");
@@ -198,7 +197,7 @@ static bool prepare(vae *e, bool restart, dt_error *error)
     bool resumes = !restart && dt_run_checkpoint(e->run.folder.path, path, sizeof path, &step);
     if (!make_model(e, error) || !check_codes(e, error) || !dt_generative_open_data(&e->run, error) ||
         (c->test && !(e->test = dt_dataset_open(c->test, error))) || !dt_measure_check(&e->run, "duet vae", NULL, error) ||
-        (!resumes && !start_at_mean(e, error)))
+        (!resumes && !c->weights && !start_at_mean(e, error)))
         return false;
     e->trainer = dt_vae_trainer_new(e->model, dt_cpu(), &e->config, c->batch_size, (uint64_t)c->seed, error);
     return e->trainer && (e->views = dt_vae_views_new(e->model, dt_cpu(), c->picture_count, c->test ? c->test : dt_first_train(c),

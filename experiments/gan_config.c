@@ -2,7 +2,7 @@
 
 static const char defaults[] =
     "{"
-    "\"name\": null, \"description\": null, \"model\": null,"
+    "\"name\": null, \"description\": null, \"model\": null, \"weights\": null,"
     "\"data\": {\"train\": null, \"test\": null, \"threads\": 1, \"cache_mb\": 1024},"
     "\"ring\": {\"modes\": 0, \"radius\": 2, \"deviation\": 0.02},"
     "\"text\": {\"weights\": null, \"template\": \"a photo of a {}.\"},"
@@ -81,6 +81,7 @@ static bool read(dt_gan_train_config *c, dt_generative *r, const char *file, dt_
         {"name", DT_JSON_STRING, NULL, .required = false}, /* these two are for the report */
         {"description", DT_JSON_STRING, NULL, .required = false},
         {"model", DT_JSON_ANY, &g->model, .required = true},
+        {"weights", DT_JSON_STRING, &g->weights, .required = false},
         {"data", DT_JSON_OBJECT, &parts.data, .required = true},
         {"ring", DT_JSON_OBJECT, &ring, .required = true},
         {"text", DT_JSON_OBJECT, &text, .required = true},

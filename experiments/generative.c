@@ -16,6 +16,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DRAWING = 0x64726177, FEW = 64 }; /* a stream of random numbers far from those of graphs; images read at a time */
@@ -70,6 +71,22 @@ bool dt_generative_read(dt_generative_config *c, const dt_generative_parts *part
 }
 
 /* ---- Preparing ---- */
+
+dt_model *dt_generative_model(const dt_generative *r, const json_t *description, dt_error *error)
+{
+    char path[DT_RUN_PATH];
+    struct stat file;
+    const char *weights = r->config.weights;
+    dt_model *model = dt_model_new(description, NULL, (uint64_t)r->config.seed, error);
+    if (!model || !weights)
+        return model;
+    bool folder = stat(weights, &file) == 0 && S_ISDIR(file.st_mode);
+    if ((!folder || dt_run_weights(weights, path, sizeof path, error)) && dt_model_read(model, folder ? path : weights, error))
+        return model;
+    dt_fail_prefix(error, "weights");
+    dt_model_free(model);
+    return NULL;
+}
 
 bool dt_generative_open_data(dt_generative *r, dt_error *error)
 {

@@ -15,6 +15,7 @@
 /* The part of a configuration that both have. */
 typedef struct dt_generative_config {
     const json_t *model; /* a description with vision_cfg alone */
+    const char *weights; /* a run or file with the same model, to start from; NULL: fresh parameters */
     const json_t *train; /* path, pattern, or list of them; NULL: the recipe makes its own data */
     const char *test;    /* NULL: none */
     int threads;
@@ -96,6 +97,9 @@ struct dt_generative {
 
 /* "the loss is not finite; it began here: ...": runs the plan once more to find where. Always false. */
 bool dt_not_finite(dt_plan *plan, uint64_t seed, uint64_t step, const char *what, dt_error *error);
+
+/* A model of the description, with fresh parameters or those of config.weights. NULL on failure. */
+dt_model *dt_generative_model(const dt_generative *run, const json_t *description, dt_error *error);
 
 /* The pairs that config.train names; before the recipe is made, which may want to know the classes. */
 bool dt_generative_open_data(dt_generative *run, dt_error *error);

@@ -4,7 +4,7 @@
 
 static const char defaults[] =
     "{"
-    "\"name\": null, \"description\": null, \"model\": null,"
+    "\"name\": null, \"description\": null, \"model\": null, \"weights\": null,"
     "\"data\": {\"train\": null, \"test\": null, \"threads\": 1, \"cache_mb\": 1024},"
     "\"augment\": {\"mode\": \"none\"}, \"binarise\": false,"
     "\"batch_size\": 100, \"epochs\": 0, \"steps\": 0, \"seed\": 1,"
@@ -45,6 +45,7 @@ static bool read(dt_vae_train_config *c, dt_generative *r, const char *file, dt_
         {"name", DT_JSON_STRING, NULL, .required = false}, /* these two are for the report */
         {"description", DT_JSON_STRING, NULL, .required = false},
         {"model", DT_JSON_ANY, &g->model, .required = true},
+        {"weights", DT_JSON_STRING, &g->weights, .required = false},
         {"data", DT_JSON_OBJECT, &parts.data, .required = true},
         {"augment", DT_JSON_OBJECT, &g->augment, .required = true},
         {"binarise", DT_JSON_BOOL, &c->binarise, .required = false},

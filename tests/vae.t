@@ -47,6 +47,11 @@ run "the importance-weighted bound" 0 "importance samples" vae vae.json --out iw
     --set objective.samples=4 --set steps=40 --set objective.warmup=0.5
 grep -q '"bound": ' iwae/log.jsonl
 report "is in the log" $?
+run "starts from another run's parameters" 0 "importance samples" vae vae.json --out iwae2 --set weights=whole --set steps=1 \
+    --set objective.kind=iwae --set optimizer.lr=0
+cmp whole/reconstructions.png iwae2/reconstructions.png >said 2>&1
+report "which are the same" $?
+run "but not from another model's" 1 "weights: .*not part of this model" vae vae.json --out bad --set weights=run
 run "free bits, and colour levels by a logistic likelihood" 0 "bits per dimension" vae vae.json --out conv --set steps=20 \
     --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8,16],"latent":4,"likelihood":"logistic","scale":"learned"}}' \
     --set objective.free_bits=0.1

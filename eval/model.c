@@ -3,6 +3,7 @@
 #include "eval/preprocess.h"
 #include "eval/presets.h"
 #include "eval/weights.h"
+#include "kernels/op.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +51,9 @@ static bool declare_parameters(dt_model *model, dt_error *error)
     }
     if (c->has_logit_bias)
         dt_clip_logit_bias(root, c);
-    if (model->head.classes)
+    if (model->head.classes && model->head.tower == DT_TOWER_IMAGE && !images)
+        dt_graph_fail(g, "head", "this model knows points of the plane, and no images");
+    else if (model->head.classes)
         dt_classifier(root, c, &model->head, model->head.tower == DT_TOWER_TEXT ? tokens : images, true);
     bool good = !dt_graph_error(g) || dt_fail(error, "model: %s", dt_graph_error(g));
     dt_graph_free(g);

@@ -158,6 +158,8 @@ bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optim
     if (!dt_run_checkpoint(run, path, sizeof path, &step))
         return dt_fail(error, "%s/checkpoints: no checkpoint is there", run);
     dt_safetensors *file = dt_safetensors_open(path, error);
+    if (!file)
+        return dt_fail_prefix(error, "the newest checkpoint is damaged (remove it to go on from the one before)");
     bool good = file && restore(file, model, optimizer, state, error);
     dt_safetensors_close(file);
     return good;

@@ -167,7 +167,7 @@ static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step = 0;
     char path[DT_RUN_PATH];
-    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_model(r, error) || !check_weights(r, error) ||
+    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_model(r, error) || !check_weights(r, error) ||
         !dt_finetune_data_open(&r->data, &r->config, error) || !make_head(r, error))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);

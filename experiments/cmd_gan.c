@@ -108,7 +108,7 @@ static bool make_model(gan *e, dt_error *error)
     if (!e->model)
         return false;
     if (e->model->config.vision != DT_VISION_GAN)
-        return dt_fail(error, "model: vision_cfg.tower: expected \"gan\"; pretrain and finetune train the others");
+        return dt_fail(error, "model: vision_cfg.tower: expected \"gan\"; duet vae, pretrain and finetune train the others");
     bool points = e->model->config.gan.network == DT_GAN_MLP;
     if (points && (c->measure || g->classifier))
         return dt_fail(error, "measure: distances are between pictures; a ring's points are judged by the modes they cover");
@@ -157,7 +157,7 @@ static int train(gan *e, const char *file, const dt_strings *set, bool restart)
     dt_error error;
     dt_extra extras[DT_GAN_EXTRAS];
     if (!dt_gan_config_load(&e->config, &e->run, file, set->items, set->count, &error) ||
-        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, &error)) || !prepare(e, &error)) {
+        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, dt_generative_free_keys, &error)) || !prepare(e, &error)) {
         fprintf(stderr, "duet gan: %s\n", error.message);
         return DT_EXIT_FAILURE;
     }

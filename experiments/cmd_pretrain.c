@@ -140,7 +140,7 @@ static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step;
     char path[DT_RUN_PATH];
-    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, error)) || !open_pairs(r, error))
+    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_pairs(r, error))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     if (!prepare_training(r, resumes, error) || !open_loader(r, error) ||

@@ -147,7 +147,10 @@ static bool finish(void *self, dt_generative *run, dt_error *error)
         return false;
     if (!e->test)
         return true;
-    if (!measure(e, e->config.bound_samples > 0 ? e->config.bound_samples : 1, &b, error) || !log_test(e, &b, error))
+    int samples = e->config.bound_samples > 0 ? e->config.bound_samples : 1;
+    dt_log_say(run->log, "measures the bound on %zu test images with %d samples each (evaluate.bound_samples)", dt_dataset_count(e->test),
+               samples);
+    if (!measure(e, samples, &b, error) || !log_test(e, &b, error))
         return false;
     return show(e, &b, error);
 }
@@ -158,8 +161,10 @@ static bool make_model(vae *e, dt_error *error)
 {
     if (!(e->model = dt_generative_model(&e->run, e->run.config.model, error)))
         return false;
-    return e->model->config.vision == DT_VISION_VAE ||
-           dt_fail(error, "model: vision_cfg.tower: expected \"vae\"; pretrain and finetune train the others");
+    if (e->model->config.vision != DT_VISION_VAE)
+        return dt_fail(error, "model: vision_cfg.tower: expected \"vae\"; duet gan, pretrain and finetune train the others");
+    return !e->config.binarise || e->model->config.vae.likelihood == DT_LIKELIHOOD_BERNOULLI ||
+           dt_fail(error, "binarise: pixels of 0 and 1 want the likelihood \"bernoulli\"");
 }
 
 /* The decoder starts at the mean image, so that the first steps are not spent on it. */
@@ -217,7 +222,7 @@ static int train(vae *e, const char *file, const dt_strings *set, bool restart)
 {
     dt_error error;
     if (!dt_vae_config_load(&e->config, &e->run, file, set->items, set->count, &error) ||
-        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, &error)) || !prepare(e, restart, &error)) {
+        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, dt_generative_free_keys, &error)) || !prepare(e, restart, &error)) {
         fprintf(stderr, "duet vae: %s\n", error.message);
         return DT_EXIT_FAILURE;
     }

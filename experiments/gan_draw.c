@@ -12,8 +12,9 @@
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-enum { EACH = 8, ALL = 64, WIDE = 32, FEW = 64 };
+enum { EACH = 8, ALL = 64, WIDE = 32, FEW = 64, SHEET_MOST = 4096 };
 
 typedef struct work {
     const dt_gan_draw *asked;
@@ -47,6 +48,10 @@ static bool choose_names(work *w, dt_error *error)
         return dt_fail(error, "out of memory");
     for (size_t i = 0; i < w->name_count; i++)
         w->names[i] = given->count ? given->items[i] : json_string_value(json_array_get(w->conditions.names, i));
+    for (size_t i = 0; class && i < w->name_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (!strcmp(w->names[i], w->names[k]))
+                return dt_fail(error, "--class %s is given twice; --count says how many pictures", w->names[i]);
     return w->name_count || dt_fail(error, "say what to draw with --%s", vector ? "prompt" : "class");
 }
 
@@ -96,7 +101,7 @@ static bool draw(const work *w, size_t from, size_t count, float *pictures, dt_e
     return good;
 }
 
-/* FOLDER, or FOLDER/CLASS where classes are drawn, so that the folder is a labelled data set; with nothing in it yet. */
+/* FOLDER, or FOLDER/CLASS where classes are drawn, so that the folder is a labelled data set. */
 static bool open_folder(const work *w, const char *folder, size_t name, char path[DT_RUN_PATH], dt_error *error)
 {
     bool classes = w->config->condition == DT_CONDITION_CLASS;
@@ -109,13 +114,19 @@ static bool open_folder(const work *w, const char *folder, size_t name, char pat
         *c = *c == '/' || (*c == '.' && c == own) ? '_' : *c;
     if (!dt_make_directories(path, error))
         return false;
-    DIR *open = opendir(path);
+    return true;
+}
+
+/* Nothing but "." and ".." in it, or not there yet: what is drawn must not mix with other pictures. */
+static bool check_empty(const char *folder, dt_error *error)
+{
+    DIR *open = opendir(folder);
     int entries = 0;
     for (; open && entries < 3 && readdir(open); entries++)
         ;
     if (open)
         closedir(open);
-    return entries < 3 || dt_fail(error, "%s is not empty; draw into a new folder", path);
+    return entries < 3 || dt_fail(error, "%s is not empty; draw into a new folder", folder);
 }
 
 /* A few at a time. */
@@ -123,7 +134,7 @@ static bool write_folder(work *w, const char *folder, dt_error *error)
 {
     char path[DT_RUN_PATH];
     size_t numbers = dt_gan_sampler_numbers(w->sampler), used = 0;
-    bool good = true;
+    bool good = check_empty(folder, error);
     for (size_t from = 0; good && from < w->count; from += FEW) {
         size_t n = w->count - from < FEW ? w->count - from : FEW;
         good = draw(w, from, n, w->pictures, error);
@@ -160,7 +171,12 @@ static bool write_drawn(work *w, dt_error *error)
 {
     const char *out = w->asked->out ? w->asked->out : "samples.png";
     size_t length = strlen(out);
-    bool sheet = length > 4 && !strcmp(out + length - 4, ".png");
+    const char *dot = strrchr(out, '.');
+    bool sheet = length > 4 && !strcasecmp(out + length - 4, ".png");
+    if (dot && (!strcasecmp(dot, ".jpg") || !strcasecmp(dot, ".jpeg")))
+        return dt_fail(error, "%s: sheets are written as PNG; expected FILE.png, or a folder", out);
+    if (sheet && w->asked->count > SHEET_MOST)
+        return dt_fail(error, "a sheet of %d pictures is no longer one to look at (at most %d); give a folder", w->asked->count, SHEET_MOST);
     if (!prepare(w, sheet, error))
         return false;
     if (sheet)

@@ -23,6 +23,10 @@ enum { DRAWING = 0x64726177, FEW = 64 }; /* a stream of random numbers far from 
 
 /* ---- The configuration ---- */
 
+const char *const dt_generative_free_keys[] = {
+    "name", "description", "data.test", "data.threads", "data.cache_mb", "checkpoint", "log_every", "evaluate", "pictures", "measure",
+    NULL};
+
 static bool read_data(dt_generative_config *c, const json_t *data, const char *file, dt_error *error)
 {
     double cache_mb = 0;

@@ -35,6 +35,9 @@ typedef struct dt_generative_config {
     int measure_count;      /* pictures */
 } dt_generative_config;
 
+/* Keys that may change when a run goes on, as they do not change the training. */
+extern const char *const dt_generative_free_keys[];
+
 /* Objects of the configuration as dt_json_read gave them. */
 typedef struct dt_generative_parts {
     const json_t *data, *schedule, *checkpoint, *pictures, *measure;

@@ -146,8 +146,9 @@ static void put_time(char *text, size_t size, double seconds)
 /* "step 120/1000  loss 2.3456  512 pairs/s  3:12 left  waiting 2%" */
 static void describe(const dt_logger *log, const dt_log_step *step, char *text, size_t size)
 {
-    char total[32] = "", left[32] = "";
+    char total[32] = "", left[32] = "", loss[32];
     int64_t done = step->step - log->first_step;
+    snprintf(loss, sizeof loss, fabs(step->loss) < 1e7 ? "%.4f" : "%.4g", step->loss);
     if (log->steps > 0)
         snprintf(total, sizeof total, "/%" PRId64, log->steps);
     if (log->steps > 0 && done > 0) {
@@ -156,8 +157,8 @@ static void describe(const dt_logger *log, const dt_log_step *step, char *text, 
                  (dt_now() - log->opened) / (double)done * (double)(log->steps - step->step));
         strcat(left, " left");
     }
-    snprintf(text, size, "step %" PRId64 "%s  loss %.4f  %.*f pairs/s%s  waiting %.0f%%", step->step, total,
-             step->loss, step->pairs_per_second < 10 ? 2 : 0, step->pairs_per_second, left,
+    snprintf(text, size, "step %" PRId64 "%s  loss %s  %.*f pairs/s%s  waiting %.0f%%", step->step, total,
+             loss, step->pairs_per_second < 10 ? 2 : 0, step->pairs_per_second, left,
              100 * step->waiting);
 }
 

@@ -47,10 +47,13 @@ void dt_run_release_signals(dt_run_folder *r)
 }
 
 /* The first place where two configurations differ, as a dotted path. False: they are equal. */
-static bool difference(const json_t *a, const json_t *b, char *path, size_t size)
+static bool difference(const json_t *a, const json_t *b, const char *const *free_keys, char *path, size_t size)
 {
     const char *key;
     json_t *value;
+    for (size_t i = 0; free_keys && free_keys[i]; i++)
+        if (!strcmp(free_keys[i], path))
+            return false;
     if (!json_is_object(a) || !json_is_object(b))
         return !json_equal((json_t *)a, (json_t *)b);
     size_t used = strlen(path);
@@ -59,7 +62,7 @@ static bool difference(const json_t *a, const json_t *b, char *path, size_t size
         {
             snprintf(path + used, size - used, "%s%s", used ? "." : "", key);
             json_t *other = json_object_get(turn ? a : b, key);
-            if (!other || difference(value, other, path, size))
+            if (difference(value, other, free_keys, path, size)) /* of NULL and anything: there is one */
                 return true;
             path[used] = 0;
         }
@@ -67,7 +70,7 @@ static bool difference(const json_t *a, const json_t *b, char *path, size_t size
     return false;
 }
 
-bool dt_run_check_config(const dt_run_folder *r, const json_t *config, dt_error *error)
+bool dt_run_check_config(const dt_run_folder *r, const json_t *config, const char *const *free_keys, dt_error *error)
 {
     char path[DT_RUN_PATH], where[256] = "";
     if (!dt_file_exists(dt_in_run(r->path, "config.json", path)))
@@ -75,7 +78,7 @@ bool dt_run_check_config(const dt_run_folder *r, const json_t *config, dt_error 
     json_t *old = dt_json_load(path, error);
     json_object_del(old, "versions");
     json_object_del(old, "command");
-    bool differs = old && difference(old, config, where, sizeof where);
+    bool differs = old && difference(old, config, free_keys, where, sizeof where);
     bool good = old && !differs;
     if (differs)
         dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another --out, or "

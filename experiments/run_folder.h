@@ -38,8 +38,9 @@ void dt_run_catch_signals(dt_run_folder *run);
 bool dt_run_interrupted(const dt_run_folder *run);
 void dt_run_release_signals(dt_run_folder *run); /* from here a signal just ends the process */
 
-/* Whether the run in the folder, if there is one, has this configuration; the message names the first difference. */
-bool dt_run_check_config(const dt_run_folder *run, const json_t *config, dt_error *error);
+/* Whether the run in the folder, if there is one, has this configuration; the message names the first difference. `free_keys` (dotted
+ * paths, NULL-terminated; NULL: none) may differ: what does not change the training. */
+bool dt_run_check_config(const dt_run_folder *run, const json_t *config, const char *const *free_keys, dt_error *error);
 
 /* Makes the folder and keeps other processes out. */
 bool dt_run_claim(dt_run_folder *run, dt_error *error);

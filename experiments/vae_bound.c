@@ -166,7 +166,7 @@ static void settle(work *w, dt_vae_bound *b)
     b->kl /= n;
     b->elbo = b->reconstruction - b->kl;
     b->bound /= n;
-    b->error = n > 1 ? sqrt((w->bound_square / n - b->bound * b->bound) / (n - 1)) : NAN;
+    b->error = n > 1 ? sqrt((w->bound_square / n - b->bound * b->bound) / (n - 1)) : 0;
     for (int k = 0; k < w->vae->latent; k++)
         b->active += w->square[k] / n - w->sum[k] / n * (w->sum[k] / n) > 0.01;
     for (int c = 0; c < w->vae->codes; c++)

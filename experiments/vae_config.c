@@ -14,7 +14,7 @@ static const char defaults[] =
     "\"schedule\": {\"kind\": \"constant\", \"warmup\": 0},"
     "\"checkpoint\": {\"every\": 5000, \"keep\": 2},"
     "\"log_every\": 100,"
-    "\"evaluate\": {\"every\": 0, \"bound_samples\": 5000, \"seed\": 1},"
+    "\"evaluate\": {\"every\": 0, \"bound_samples\": 100, \"seed\": 1},"
     "\"pictures\": {\"every\": 0, \"count\": 64},"
     "\"measure\": {\"weights\": null, \"layer\": \"features\", \"count\": 10000}"
     "}";

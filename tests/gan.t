@@ -74,6 +74,9 @@ run "R1 on pictures with classes" 0 "done: r1" gan class.json --out r1 --set mod
     --set objective.penalty=r1 --set steps=5
 run "a classifier without classes" 1 "not conditioned on classes" gan gan.json --out bad --set measure.classifier=run
 run "training options for drawing" 2 "for training" gan -w whole --restart
+run "a class twice" 1 "given twice" gan -w whole --class cat --class cat --out twice
+run "a sheet that is no PNG" 1 "sheets are written as PNG" gan -w whole --out sheet.jpg
+run "a classifier of points" 1 "points of the plane" finetune -w ring --head new --train ten.lmdb --validation ten.lmdb --out bad --set batch_size=4
 run "nothing to do" 2 "expected a CONFIG.json" gan
 run "text without its tower" 1 "text.weights does not say" gan notext.json --out bad
 run "a size that the network cannot make" 1 "image size of 20 cannot be made" gan gan.json --out bad --set model.vision_cfg.image_size=20

@@ -52,16 +52,22 @@ run "starts from another run's parameters" 0 "importance samples" vae vae.json -
 cmp whole/reconstructions.png iwae2/reconstructions.png >said 2>&1
 report "which are the same" $?
 run "but not from another model's" 1 "weights: .*not part of this model" vae vae.json --out bad --set weights=run
-run "free bits, and colour levels by a logistic likelihood" 0 "bits per dimension" vae vae.json --out conv --set steps=20 \
+run "free bits, and colour levels by a logistic likelihood" 0 "bits per dimension" vae vae.json --out conv --set steps=20 --set binarise=false \
     --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8,16],"latent":4,"likelihood":"logistic","scale":"learned"}}' \
     --set objective.free_bits=0.1
-run "a VQ-VAE" 0 "perplexity of the codes" vae vae.json --out codes --set steps=20 \
+run "a VQ-VAE" 0 "perplexity of the codes" vae vae.json --out codes --set steps=20 --set binarise=false \
     --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8,16],"latent":4,"likelihood":"gaussian","scale":0.1,"codes":16}}'
 grep -q '"perplexity": ' codes/log.jsonl
 report "logs the perplexity" $?
 run "samples are measured in the space of a model" 0 "Frechet distance" vae vae.json --out whole2 --set steps=10 \
     --set measure.weights=run --set measure.count=20
 
+run "what does not change the training may change when a run goes on" 0 "5 samples each" vae vae.json --out whole \
+    --set evaluate.bound_samples=5 --set name=again
+head -c 2000 whole/checkpoints/step-00000300.safetensors >torn && mv torn whole/checkpoints/step-00000300.safetensors
+run "a damaged checkpoint" 1 "newest checkpoint is damaged (remove it" vae vae.json --out whole
+run "bits by another likelihood" 1 "want the likelihood" vae vae.json --out bad --set binarise=true \
+    --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8],"latent":4,"likelihood":"logistic","scale":0.1}}'
 run "a latent of 0" 1 "vision_cfg.latent" vae vae.json --out bad --set model.vision_cfg.latent=0
 run "a size that cannot be halved" 1 "vision_cfg" vae vae.json --out bad \
     --set 'model={"vision_cfg":{"tower":"vae","image_size":15,"network":"conv","widths":[8,16],"latent":4,"likelihood":"bernoulli"}}'
@@ -77,6 +83,6 @@ run "and stops there again" 1 "the checkpoint of step [0-9]* is whole" vae vae.j
     --set optimizer.kind=sgd --set checkpoint.every=1
 run "a mistyped model to measure with is found before the training" 1 "measure: .*nowhere" vae vae.json --out bad \
     --set measure.weights=nowhere
-run "an objective that a VQ-VAE has no use for" 1 "a VQ-VAE has no KL" vae vae.json --out bad --set objective.free_bits=0.1 \
+run "an objective that a VQ-VAE has no use for" 1 "a VQ-VAE has no KL" vae vae.json --out bad --set binarise=false --set objective.free_bits=0.1 \
     --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8,16],"latent":4,"likelihood":"gaussian","scale":0.1,"codes":16}}'
 finish

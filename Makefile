@@ -1,6 +1,7 @@
 # make          builds ./duet
 # make check    installs what is missing, builds, runs every test through prove
 # make demo     packs emoji, pretrains two small towers on them, evaluates (about five minutes)
+# make cuda     builds libduet_cuda.so with nvcc: the beginning of the CUDA backend, which ./duet does not use yet
 # make parity   compares with open_clip and transformers, in a virtual environment of its own (tests/parity/README.md)
 # make fuzz     feeds damaged files to the readers of weights and vocabularies (clang's libFuzzer; FUZZ_SECONDS each)
 # Variables: SANITIZE=1 (address, undefined) or SANITIZE=thread; TESTS="tests/x.c ..." for some tests;
@@ -37,9 +38,11 @@ endif
 SOURCES  = $(filter-out experiments/duet.c,$(wildcard $(ROOMS:=/*.c)))
 OBJECTS  = $(SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/cpu_families.o $(BUILD)/presets.o
 FAMILIES = $(patsubst kernels/ops/%.c,%,$(wildcard kernels/ops/*.c))
-TESTS   ?= $(wildcard tests/*.c)
-PROGRAMS = $(TESTS:%.c=$(BUILD)/%)
+SIMULATOR := $(shell command -v $(CXX) 2>/dev/null)
+TESTS   ?= $(wildcard tests/*.c) $(if $(SIMULATOR),$(wildcard tests/*.cpp))
+PROGRAMS = $(addprefix $(BUILD)/,$(basename $(TESTS)))
 SCRIPTS  = $(wildcard tests/*.t)
+NVCC    ?= $(shell command -v nvcc 2>/dev/null)
 
 all: needs $(BUILD)/duet
 	@[ $(BUILD) != build/release ] || ln -sf $(BUILD)/duet duet
@@ -59,14 +62,17 @@ $(BUILD)/%.o: %.c Makefile | needs
 	@mkdir -p $(@D)
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
-# The CPU backend's kernels: one table dt_cpu_NAME for each kernels/ops/NAME.c.
-$(BUILD)/cpu_families.c: Makefile $(wildcard kernels/ops/*.c)
+# A backend's kernels: one table dt_cpu_NAME for each kernels/ops/NAME.c, and dt_cuda_NAME where there is a
+# kernels/cuda/NAME.cu.
+$(BUILD)/cpu_families.c: TABLES = $(FAMILIES)
+$(BUILD)/cuda_families.c: TABLES = $(filter $(FAMILIES),$(CUDA:kernels/cuda/%.cu=%))
+$(BUILD)/%_families.c: Makefile $(wildcard kernels/ops/*.c kernels/cuda/*.cu)
 	@mkdir -p $(@D)
 	@{ echo '#include "kernels/backend.h"'; \
-	   for f in $(FAMILIES); do echo "extern const dt_kernel dt_cpu_$$f[];"; done; \
-	   echo 'extern const dt_kernel *const dt_cpu_families[];'; \
-	   echo 'const dt_kernel *const dt_cpu_families[] = {'; \
-	   for f in $(FAMILIES); do echo "    dt_cpu_$$f,"; done; echo '    0};'; } > $@
+	   for f in $(TABLES); do echo "extern const dt_kernel dt_$*_$$f[];"; done; \
+	   echo 'extern const dt_kernel *const dt_$*_families[];'; \
+	   echo 'const dt_kernel *const dt_$*_families[] = {'; \
+	   for f in $(TABLES); do echo "    dt_$*_$$f,"; done; echo '    0};'; } > $@
 
 # The model presets as C strings.
 $(BUILD)/presets.c: Makefile $(wildcard experiments/presets/*.json)
@@ -79,9 +85,59 @@ $(BUILD)/presets.c: Makefile $(wildcard experiments/presets/*.json)
 $(BUILD)/%.o: $(BUILD)/%.c
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
+# -rdynamic: a backend that is opened by name finds the tensor core in the program.
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
 	@mkdir -p $(@D)
-	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) $< $(BUILD)/libduet.a -o $@ $(LIBS)
+	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -rdynamic $< $(BUILD)/libduet.a -o $@ $(LIBS) -ldl
+
+# ---- CUDA: libduet_cuda.so for a GPU (make cuda, with nvcc), and the same kernels on the CPU for the tests ----
+
+CUDA       = $(wildcard kernels/cuda/*.cu)
+NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra -Werror all-warnings \
+             -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+
+ifeq ($(NVCC),)
+cuda:
+	@echo "  --  libduet_cuda.so is not built, for there is no nvcc"
+else
+cuda: $(BUILD)/libduet_cuda.so
+endif
+
+$(BUILD)/libduet_cuda.so: $(CUDA:%.cu=$(BUILD)/%.o) $(BUILD)/cuda_families.o
+	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@
+
+$(BUILD)/%.o: %.cu Makefile
+	@mkdir -p $(@D)
+	@echo "  NVCC  $@"; $(NVCC) $(NVCC_FLAGS) -c $< -o $@
+
+$(BUILD)/cuda_families.o: DUET_CFLAGS += -fPIC
+
+# The simulator (tests/cudasim/cuda_runtime.h). Its own hooks take the place of the race detector's library.
+CUDASIM       = $(patsubst tests/cudasim/%.cpp,$(BUILD)/cudasim/%.o,$(wildcard tests/cudasim/*.cpp))
+CUDASIM_FLAGS = -std=gnu++17 -O2 -g -fPIC -march=$(ARCH) -I. -Itests/cudasim -MMD -MP -Wall -Wextra -Wshadow -Werror
+CUDASIM_HOOKS = -fsanitize=thread -Ddt_cuda=dt_cuda_unbounded
+
+$(BUILD)/libduet_cudasim.so: $(CUDA:kernels/cuda/%.cu=$(BUILD)/cudasim/kernels/%.o) $(CUDASIM) $(BUILD)/cuda_families.o
+	@echo "  CXX  $@"; $(CXX) -shared -Wl,-Bsymbolic $^ -o $@
+
+$(BUILD)/cudasim/kernels/%.o: kernels/cuda/%.cu Makefile
+	@mkdir -p $(@D)
+	@echo "  CXX  $@"; $(CXX) $(CUDASIM_FLAGS) $(CUDASIM_HOOKS) -x c++ -c $< -o $@
+
+$(BUILD)/cudasim/%.o: tests/cudasim/%.cpp Makefile
+	@mkdir -p $(@D)
+	@echo "  CXX  $@"; $(CXX) $(CUDASIM_FLAGS) -c $< -o $@
+
+$(BUILD)/cudasim/%_test.o: tests/%.cpp Makefile
+	@mkdir -p $(@D)
+	@echo "  CXX  $@"; $(CXX) $(CUDASIM_FLAGS) $(CUDASIM_HOOKS) -c $< -o $@
+
+$(BUILD)/tests/%: $(BUILD)/cudasim/%_test.o $(filter-out %/bounds.o,$(CUDASIM))
+	@mkdir -p $(@D)
+	@echo "  CXX  $@"; $(CXX) $^ -o $@ -ldl
+
+# The programs whose rows run on the simulated backend too.
+SIMULATED = $(if $(SIMULATOR),$(filter $(addprefix $(BUILD)/tests/,backend pointwise reduce shape stored_ops),$(PROGRAMS)))
 
 # Under the thread sanitizer only what has threads of its own runs: GNU's OpenMP is not built for it, and everything that
 # computes through it would be reported.
@@ -93,8 +149,10 @@ endif
 
 # Spinning is ruinous for OpenMP where cores are shared; the program sets this for itself (experiments/duet.c).
 test: export GOMP_SPINCOUNT ?= 3000
-test: all $(PROGRAMS)
+test: all $(PROGRAMS) $(if $(SIMULATED),$(BUILD)/libduet_cudasim.so)
 	@BUILD=$(BUILD) prove $(PROGRAMS) $(SCRIPTS)
+	@$(if $(SIMULATED),echo "On the simulated CUDA backend:"; DUET_BACKEND=$(BUILD)/libduet_cudasim.so prove $(SIMULATED))
+	@$(if $(SIMULATOR),,echo "The simulated CUDA backend: skipped, for there is no C++ compiler ($(CXX))")
 
 # Installing and building in one go: the second make sees the libraries that the first one installed.
 check:
@@ -145,6 +203,6 @@ $(FUZZ)/run-%: $(FUZZ)/tests/fuzz/%.o $(FUZZ)/data.a
 clean:
 	rm -rf build duet
 
-.PHONY: all needs test check demo parity fuzz clean
+.PHONY: all needs cuda test check demo parity fuzz clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

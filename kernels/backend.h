@@ -50,9 +50,17 @@ typedef struct dt_backend {
     double (*sum_of_squares)(const float *x, size_t count);  /* in float64 */
     void (*adamw)(const dt_adamw_step *step);
     void (*sgd)(const dt_sgd_step *step);
+    /* Waits for all that was asked for. NULL, or what went wrong since the last time: a text that lives until the next. The
+     * pointer itself is NULL where nothing is left to wait for. */
+    const char *(*finish)(void);
 } dt_backend;
 
 /* oneDNN and OpenMP; always there. */
 const dt_backend *dt_cpu(void);
+
+/* The entry of libduet_cuda.so, to be looked up by its name: the first GPU. NULL: none answers; `message` (DT_MESSAGE
+ * bytes) says why. */
+const dt_backend *dt_cuda(char *message);
+typedef const dt_backend *dt_cuda_entry(char *message);
 
 #endif

@@ -1,0 +1,200 @@
+/* Memory, copies, the optimizer and errors of the CUDA backend. */
+#include "kernels/cuda/launch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+extern "C" {
+extern const dt_kernel *const dt_cuda_families[]; /* collected by the build from kernels/cuda */
+}
+
+namespace
+{
+
+enum { PARTS = 1024 };
+
+/* The device handle. */
+struct device {
+    cudaStream_t stream;
+    double *parts; /* PARTS partial sums and their total */
+    char trouble[DT_MESSAGE];
+};
+
+device gpu;
+
+/* The first error is kept until finish tells it: those that follow are mostly its consequences. */
+bool good(cudaError_t error, const char *doing)
+{
+    if (error != cudaSuccess && !gpu.trouble[0])
+        snprintf(gpu.trouble, sizeof gpu.trouble, "CUDA, %s: %s", doing, cudaGetErrorString(error));
+    return error == cudaSuccess;
+}
+
+void *allocate(size_t bytes)
+{
+    void *memory = NULL;
+    if (cudaMalloc(&memory, bytes ? bytes : 1) == cudaSuccess)
+        return memory;
+    cudaGetLastError(); /* an answer for the caller, not trouble of the device */
+    return NULL;
+}
+
+void release(void *memory)
+{
+    good(cudaFree(memory), "releasing memory");
+}
+
+void write(void *to, const void *from, size_t bytes)
+{
+    if (good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, gpu.stream), "writing"))
+        good(cudaStreamSynchronize(gpu.stream), "writing"); /* the host may use `from` again */
+}
+
+void read(void *to, const void *from, size_t bytes)
+{
+    if (good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu.stream), "reading"))
+        good(cudaStreamSynchronize(gpu.stream), "reading");
+}
+
+void copy(void *to, const void *from, size_t bytes)
+{
+    good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, gpu.stream), "copying");
+}
+
+__global__ void add_kernel(float *to, const float *from, int64_t count)
+{
+    for (int64_t i = dt_thread(); i < count; i += dt_threads())
+        to[i] += from[i];
+}
+
+void add(float *to, const float *from, size_t count)
+{
+    DT_LAUNCH(add_kernel, dt_grid((int64_t)count, DT_BLOCK), DT_BLOCK, 0, to, from, (int64_t)count);
+    good(cudaGetLastError(), "adding");
+}
+
+/* Block p of n sums every n-th stretch of DT_BLOCK floats from its own on; n follows from the count, so that the additions
+ * are the same whatever the GPU. */
+__global__ void squares_kernel(const float *x, int64_t count, double *part)
+{
+    DT_SHARED(double, room, DT_BLOCK / DT_WARP);
+    double sum = 0;
+    for (int64_t i = dt_thread(); i < count; i += dt_threads())
+        sum += (double)x[i] * x[i];
+    sum = dt_team_reduce<DT_BLOCK>(sum, dt_plus<double>(), room);
+    if (threadIdx.x == 0)
+        part[blockIdx.x] = sum;
+}
+
+__global__ void total_kernel(const double *part, int parts, double *total)
+{
+    DT_SHARED(double, room, DT_BLOCK / DT_WARP);
+    double sum = 0;
+    for (int i = threadIdx.x; i < parts; i += DT_BLOCK)
+        sum += part[i];
+    sum = dt_team_reduce<DT_BLOCK>(sum, dt_plus<double>(), room);
+    if (threadIdx.x == 0)
+        *total = sum;
+}
+
+double sum_of_squares(const float *x, size_t count)
+{
+    double total = 0;
+    int64_t parts = dt_parts((int64_t)count, 4 * DT_BLOCK);
+    if (parts > PARTS)
+        parts = PARTS;
+    DT_LAUNCH(squares_kernel, (unsigned)parts, DT_BLOCK, 0, x, (int64_t)count, gpu.parts);
+    DT_LAUNCH(total_kernel, 1, DT_BLOCK, 0, gpu.parts, (int)parts, gpu.parts + PARTS);
+    if (!good(cudaGetLastError(), "summing squares"))
+        return NAN;
+    read(&total, gpu.parts + PARTS, sizeof total);
+    return gpu.trouble[0] ? NAN : total;
+}
+
+/* What a step computes once for all elements. */
+struct adamw_factors {
+    float keep, rate, root;
+};
+
+__global__ void adamw_kernel(dt_adamw_step s, adamw_factors f)
+{
+    for (int64_t i = dt_thread(); i < (int64_t)s.count; i += dt_threads()) {
+        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + s.l2 * p;
+        float m = s.beta1 * s.m[i] + (1 - s.beta1) * g, v = s.beta2 * s.v[i] + (1 - s.beta2) * g * g;
+        s.m[i] = m;
+        s.v[i] = v;
+        s.value[i] = p * f.keep - f.rate * m / (sqrtf(v) * f.root + s.eps);
+    }
+}
+
+void adamw(const dt_adamw_step *s)
+{
+    adamw_factors f = {1 - s->lr * s->decay, s->lr / s->bias1, 1 / sqrtf(s->bias2)};
+    DT_LAUNCH(adamw_kernel, dt_grid((int64_t)s->count, DT_BLOCK), DT_BLOCK, 0, *s, f);
+    good(cudaGetLastError(), "AdamW");
+}
+
+__global__ void sgd_kernel(dt_sgd_step s)
+{
+    float momentum = s.first ? 0 : s.momentum;
+    for (int64_t i = dt_thread(); i < (int64_t)s.count; i += dt_threads()) {
+        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + s.l2 * p;
+        float v = s.first ? g : momentum * s.velocity[i] + g;
+        s.velocity[i] = v;
+        s.value[i] = p - s.lr * (s.nesterov ? g + s.momentum * v : v);
+    }
+}
+
+void sgd(const dt_sgd_step *s)
+{
+    DT_LAUNCH(sgd_kernel, dt_grid((int64_t)s->count, DT_BLOCK), DT_BLOCK, 0, *s);
+    good(cudaGetLastError(), "SGD");
+}
+
+const char *finish(void)
+{
+    static char told[DT_MESSAGE];
+    good(cudaStreamSynchronize(gpu.stream), "running");
+    memcpy(told, gpu.trouble, sizeof told);
+    gpu.trouble[0] = 0;
+    return told[0] ? told : NULL;
+}
+
+bool start(char *message)
+{
+    int count = 0;
+    cudaError_t error = cudaGetDeviceCount(&count); /* without a driver the count stays as it is */
+    if (error == cudaSuccess && count == 0) {
+        snprintf(message, DT_MESSAGE, "the CUDA driver lists no GPU");
+        return false;
+    }
+    bool started = good(error, "looking for GPUs") && good(cudaSetDevice(0), "opening the GPU") &&
+                   good(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking), "opening the GPU") &&
+                   good(cudaMalloc((void **)&gpu.parts, sizeof(double) * (PARTS + 1)), "opening the GPU");
+    if (!started)
+        snprintf(message, DT_MESSAGE, "%s", gpu.trouble);
+    return started;
+}
+
+} // namespace
+
+cudaStream_t dt_cuda_stream(void)
+{
+    return gpu.stream;
+}
+
+void dt_cuda_check(const dt_call *call, const char *name)
+{
+    cudaError_t error = cudaGetLastError();
+    if (error != cudaSuccess && !call->fault[0])
+        snprintf(call->fault, DT_MESSAGE, "CUDA, %s: %s", name, cudaGetErrorString(error));
+}
+
+const dt_backend *dt_cuda(char *message)
+{
+    static const dt_backend backend = {"cuda", dt_cuda_families, allocate, release, write, read, copy, add,
+                                       sum_of_squares, adamw, sgd, finish};
+    static bool started;
+    started = started || start(message);
+    return started ? &backend : NULL;
+}

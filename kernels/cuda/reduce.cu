@@ -1,0 +1,345 @@
+/* Sums, maxima and softmax.
+ *
+ * A sum over any set of axes is taken one summed axis after another, each seen as [outer, reduced, inner]. Where `reduced`
+ * is long it is cut into parts of fixed length, so that there are blocks enough and partial sums stay exact: a part is
+ * summed in float32 by each thread and in float64 beyond that. All lengths follow from the shape alone, and so do the bits
+ * of the result. */
+#include "kernels/cuda/launch.h"
+
+extern "C" {
+extern const dt_kernel dt_cuda_reduce[];
+}
+
+namespace
+{
+
+enum {
+    ROW_PART = 64 * DT_BLOCK, /* of a row that one block sums */
+    COLUMN_PART = 512,        /* of a column that the threads of one block sum */
+    TILE_ROWS = 8,            /* threads beside each other on one column */
+    SHORT_ROW = 1024          /* up to which a warp has a row, and not a block */
+};
+
+struct extent {
+    int64_t outer, reduced, inner;
+};
+
+/* Short rows have a warp each, side by side in a block; long ones a block each. */
+const dim3 warps(DT_WARP, DT_BLOCK / DT_WARP);
+
+__device__ __forceinline__ int64_t first_row(void)
+{
+    return (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
+}
+
+__device__ __forceinline__ int64_t row_stride(void)
+{
+    return (int64_t)gridDim.x * blockDim.y;
+}
+
+/* ---- Sums ---- */
+
+/* A team sums part i % parts of row i / parts; y is [outer, parts]. */
+template <int THREADS, class From, class To> __global__ void sum_rows_kernel(const From *x, extent e, int64_t parts, To *y)
+{
+    DT_SHARED(double, room, DT_BLOCK / DT_WARP);
+    for (int64_t i = first_row(); i < e.outer * parts; i += row_stride()) {
+        int64_t from = i % parts * ROW_PART, to = from + ROW_PART < e.reduced ? from + ROW_PART : e.reduced;
+        const From *row = x + i / parts * e.reduced;
+        From sum = 0;
+        for (int64_t k = from + threadIdx.x; k < to; k += THREADS)
+            sum += row[k];
+        double total = dt_team_reduce<THREADS>((double)sum, dt_plus<double>(), room);
+        if (threadIdx.x == 0)
+            y[i] = (To)total;
+    }
+}
+
+/* A tile of 32 columns and TILE_ROWS threads on each: block b has tile b % tiles of part b / tiles % parts of slice
+ * b / tiles / parts. y is [outer, parts, inner]. */
+template <class From, class To> __global__ void sum_columns_kernel(const From *x, extent e, int64_t parts, To *y)
+{
+    DT_SHARED(double, room, TILE_ROWS * DT_WARP);
+    int64_t tiles = (e.inner + DT_WARP - 1) / DT_WARP;
+    for (int64_t b = blockIdx.x; b < e.outer * parts * tiles; b += gridDim.x) {
+        int64_t column = b % tiles * DT_WARP + threadIdx.x, part = b / tiles % parts, slice = b / tiles / parts;
+        int64_t from = part * COLUMN_PART, to = from + COLUMN_PART < e.reduced ? from + COLUMN_PART : e.reduced;
+        From sum = 0;
+        for (int64_t r = from + threadIdx.y; column < e.inner && r < to; r += TILE_ROWS)
+            sum += x[(slice * e.reduced + r) * e.inner + column];
+        __syncthreads(); /* the room may still be read from the tile before */
+        room[threadIdx.y * DT_WARP + threadIdx.x] = sum;
+        __syncthreads();
+        double total = 0;
+        for (int k = 0; k < TILE_ROWS && threadIdx.y == 0; k++)
+            total += room[k * DT_WARP + threadIdx.x];
+        if (threadIdx.y == 0 && column < e.inner)
+            y[(slice * parts + part) * e.inner + column] = (To)total;
+    }
+}
+
+int64_t parts_of(extent e)
+{
+    return dt_parts(e.reduced, e.inner == 1 ? ROW_PART : COLUMN_PART);
+}
+
+/* One pass: y is [outer, parts, inner]. */
+template <class From, class To> void sum_parts(const From *x, extent e, To *y)
+{
+    int64_t parts = parts_of(e);
+    if (e.inner == 1 && e.reduced <= SHORT_ROW)
+        DT_LAUNCH((sum_rows_kernel<DT_WARP, From, To>), dt_grid(e.outer, warps.y), warps, 0, x, e, parts, y);
+    else if (e.inner == 1)
+        DT_LAUNCH((sum_rows_kernel<DT_BLOCK, From, To>), dt_grid(e.outer * parts, 1), DT_BLOCK, 0, x, e, parts, y);
+    else
+        DT_LAUNCH((sum_columns_kernel<From, To>), dt_grid(e.outer * parts * dt_parts(e.inner, DT_WARP), 1),
+                  dim3(DT_WARP, TILE_ROWS), 0, x, e, parts, y);
+}
+
+/* Bytes of partial sums: two places, between which passes go to and fro. */
+size_t room_of_sum(extent e)
+{
+    int64_t parts = parts_of(e);
+    return parts == 1 ? 0 : 2 * sizeof(double) * (size_t)(e.outer * parts * e.inner);
+}
+
+void sum_axis(const float *x, extent e, double *room, float *y)
+{
+    int64_t parts = parts_of(e);
+    if (parts == 1) {
+        sum_parts(x, e, y);
+        return;
+    }
+    double *here = room, *there = room + e.outer * parts * e.inner;
+    sum_parts(x, e, here);
+    for (e.reduced = parts; (parts = parts_of(e)) > 1; e.reduced = parts) {
+        sum_parts((const double *)here, e, there);
+        double *swapped = here;
+        here = there;
+        there = swapped;
+    }
+    sum_parts((const double *)here, e, y);
+}
+
+/* Neighbouring axes of the same kind, summed or not, are one axis. */
+struct axes {
+    int groups;
+    int64_t length[DT_MAX_RANK];
+    bool summed[DT_MAX_RANK];
+};
+
+axes group_axes(const dt_node *node)
+{
+    const dt_shape *shape = &node->input[0]->shape;
+    unsigned mask = ((const dt_axes *)node->attributes)->mask;
+    axes a = {};
+    for (int i = 0; i < shape->rank; i++) {
+        bool s = mask >> i & 1;
+        if (shape->dim[i] == 1)
+            continue;
+        if (a.groups && a.summed[a.groups - 1] == s)
+            a.length[a.groups - 1] *= shape->dim[i];
+        else
+            a.length[a.groups] = shape->dim[i], a.summed[a.groups++] = s;
+    }
+    return a;
+}
+
+/* Group i of the axes, with those before and after it. */
+extent extent_of(const axes &a, int i)
+{
+    extent e = {1, a.length[i], 1};
+    for (int k = 0; k < i; k++)
+        e.outer *= a.length[k];
+    for (int k = i + 1; k < a.groups; k++)
+        e.inner *= a.length[k];
+    return e;
+}
+
+size_t aligned(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+/* From the last summed axis to the first, which is the one that writes the result. With x NULL nothing is run. Returns the
+ * bytes of workspace that it takes: the results of all passes but the last, and partial sums. */
+size_t walk_axes(const dt_node *node, const float *x, char *workspace, float *y)
+{
+    axes a = group_axes(node);
+    size_t used = 0, room = 0;
+    int first = 0;
+    while (first < a.groups && !a.summed[first])
+        first++;
+    for (int i = a.groups - 1; i >= first; i--) {
+        if (!a.summed[i])
+            continue;
+        extent e = extent_of(a, i);
+        size_t bytes = i == first ? 0 : aligned(sizeof(float) * (size_t)(e.outer * e.inner));
+        float *to = i == first ? y : (float *)(workspace + used);
+        if (x)
+            sum_axis(x, e, (double *)(workspace + used + bytes), to);
+        x = x ? to : NULL;
+        room = used + bytes + room_of_sum(e) > room ? used + bytes + room_of_sum(e) : room;
+        used += bytes;
+        a.length[i] = 1;
+    }
+    return room;
+}
+
+bool prepare_sum(dt_preparation *preparation)
+{
+    preparation->workspace = walk_axes(preparation->node, NULL, NULL, NULL);
+    return true;
+}
+
+void run_sum(const dt_call *call)
+{
+    const dt_node *node = call->node;
+    const float *x = (const float *)call->in[0];
+    int64_t count = dt_count(&node->output[0].shape);
+    if (dt_count(&node->input[0]->shape) == count) /* the summed axes have length 1 */
+        sum_parts(x, {count, 1, 1}, (float *)call->out[0]);
+    else
+        walk_axes(node, x, (char *)call->workspace, (float *)call->out[0]);
+    dt_cuda_check(call, "sum");
+}
+
+/* ---- Rows ---- */
+
+/* The largest of a row and where it is first; a NaN is larger than any number. */
+struct peak {
+    float value;
+    int place;
+};
+
+struct dt_higher {
+    __device__ __forceinline__ peak operator()(peak a, peak b) const
+    {
+        bool nan_a = a.value != a.value, nan_b = b.value != b.value;
+        bool equal = (nan_a && nan_b) || a.value == b.value;
+        if (equal)
+            return a.place < b.place ? a : b;
+        return nan_a || (!nan_b && a.value > b.value) ? a : b;
+    }
+};
+
+__device__ __forceinline__ peak dt_from_lane(peak value, int distance)
+{
+    return {__shfl_xor_sync(0xffffffffu, value.value, distance), __shfl_xor_sync(0xffffffffu, value.place, distance)};
+}
+
+/* Rows of n elements along the last axis, each worked on by a team of THREADS. */
+struct rows {
+    int64_t count, n;
+};
+
+template <int THREADS> __device__ float row_max(const float *x, int64_t n, float *room)
+{
+    float most = x[0];
+    for (int64_t i = threadIdx.x; i < n; i += THREADS)
+        most = dt_larger()(x[i], most);
+    return dt_team_reduce<THREADS>(most, dt_larger(), room);
+}
+
+template <int THREADS> __global__ void max_kernel(const float *x, rows r, float *y)
+{
+    DT_SHARED(float, room, DT_BLOCK / DT_WARP);
+    for (int64_t row = first_row(); row < r.count; row += row_stride()) {
+        float most = row_max<THREADS>(x + row * r.n, r.n, room);
+        if (threadIdx.x == 0)
+            y[row] = most;
+    }
+}
+
+template <int THREADS> __global__ void argmax_kernel(const float *x, rows r, int32_t *y)
+{
+    DT_SHARED(peak, room, DT_BLOCK / DT_WARP);
+    for (int64_t row = first_row(); row < r.count; row += row_stride()) {
+        peak best = {x[row * r.n], 0};
+        for (int64_t i = threadIdx.x; i < r.n; i += THREADS)
+            best = dt_higher()(best, peak{x[row * r.n + i], (int)i});
+        best = dt_team_reduce<THREADS>(best, dt_higher(), room);
+        if (threadIdx.x == 0)
+            y[row] = best.place;
+    }
+}
+
+/* y may be x: after the largest is known, a thread reads and writes none but its own elements. */
+template <int THREADS, bool LOGARITHM> __global__ void softmax_kernel(const float *x, rows r, float *y)
+{
+    DT_SHARED(float, room, DT_BLOCK / DT_WARP);
+    for (int64_t row = first_row(); row < r.count; row += row_stride()) {
+        const float *from = x + row * r.n;
+        float *to = y + row * r.n, most = row_max<THREADS>(from, r.n, room), sum = 0;
+        for (int64_t i = threadIdx.x; i < r.n; i += THREADS)
+            sum += expf(from[i] - most);
+        sum = dt_team_reduce<THREADS>(sum, dt_plus<float>(), room);
+        float scale = LOGARITHM ? logf(sum) : 1 / sum;
+        for (int64_t i = threadIdx.x; i < r.n; i += THREADS)
+            to[i] = LOGARITHM ? from[i] - most - scale : expf(from[i] - most) * scale;
+    }
+}
+
+rows rows_of(const dt_call *call)
+{
+    const dt_shape *shape = &call->node->input[0]->shape;
+    int64_t n = shape->dim[shape->rank - 1];
+    return {dt_count(shape) / n, n};
+}
+
+void run_max(const dt_call *call)
+{
+    rows r = rows_of(call);
+    const float *x = (const float *)call->in[0];
+    float *y = (float *)call->out[0];
+    if (r.n <= SHORT_ROW)
+        DT_LAUNCH(max_kernel<DT_WARP>, dt_grid(r.count, warps.y), warps, 0, x, r, y);
+    else
+        DT_LAUNCH(max_kernel<DT_BLOCK>, dt_grid(r.count, 1), DT_BLOCK, 0, x, r, y);
+    dt_cuda_check(call, "max");
+}
+
+void run_argmax(const dt_call *call)
+{
+    rows r = rows_of(call);
+    const float *x = (const float *)call->in[0];
+    int32_t *y = (int32_t *)call->out[0];
+    if (r.n <= SHORT_ROW)
+        DT_LAUNCH(argmax_kernel<DT_WARP>, dt_grid(r.count, warps.y), warps, 0, x, r, y);
+    else
+        DT_LAUNCH(argmax_kernel<DT_BLOCK>, dt_grid(r.count, 1), DT_BLOCK, 0, x, r, y);
+    dt_cuda_check(call, "argmax");
+}
+
+void run_softmax(const dt_call *call)
+{
+    rows r = rows_of(call);
+    const float *x = (const float *)call->in[0];
+    float *y = (float *)call->out[0];
+    if (r.n <= SHORT_ROW)
+        DT_LAUNCH((softmax_kernel<DT_WARP, false>), dt_grid(r.count, warps.y), warps, 0, x, r, y);
+    else
+        DT_LAUNCH((softmax_kernel<DT_BLOCK, false>), dt_grid(r.count, 1), DT_BLOCK, 0, x, r, y);
+    dt_cuda_check(call, "softmax");
+}
+
+void run_log_softmax(const dt_call *call)
+{
+    rows r = rows_of(call);
+    const float *x = (const float *)call->in[0];
+    float *y = (float *)call->out[0];
+    if (r.n <= SHORT_ROW)
+        DT_LAUNCH((softmax_kernel<DT_WARP, true>), dt_grid(r.count, warps.y), warps, 0, x, r, y);
+    else
+        DT_LAUNCH((softmax_kernel<DT_BLOCK, true>), dt_grid(r.count, 1), DT_BLOCK, 0, x, r, y);
+    dt_cuda_check(call, "log_softmax");
+}
+
+} // namespace
+
+const dt_kernel dt_cuda_reduce[] = {{&dt_op_sum, run_sum, prepare_sum, NULL},
+                                    {&dt_op_max, run_max, NULL, NULL},
+                                    {&dt_op_argmax, run_argmax, NULL, NULL},
+                                    {&dt_op_softmax, run_softmax, NULL, NULL},
+                                    {&dt_op_log_softmax, run_log_softmax, NULL, NULL},
+                                    {}};

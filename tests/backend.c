@@ -1,0 +1,138 @@
+/* What a backend does beside kernels: its memory, sums over all parameters, and the optimizers' steps, against float64. */
+#include "tests/op_check.h"
+
+enum { N = 100003 };
+
+static const dt_backend *backend;
+
+static float *on_device(const float *x, size_t count)
+{
+    float *memory = backend->allocate(sizeof *x * count);
+    if (memory)
+        backend->write(memory, x, sizeof *x * count);
+    return memory;
+}
+
+static void done_with_device(const char *what)
+{
+    const char *trouble = backend->finish ? backend->finish() : NULL;
+    ok(!trouble, "%s without trouble: %s", what, trouble ? trouble : "none");
+}
+
+static void check_memory(void)
+{
+    static float x[N], y[N], z[N];
+    op_random(x, N, 1);
+    op_random(y, N, 2);
+    float *a = on_device(x, N), *b = on_device(y, N);
+    ok(a && b && (uintptr_t)a % 64 == 0 && (uintptr_t)b % 64 == 0, "memory is aligned to 64 bytes");
+    backend->add(a, b, N);
+    backend->copy(b, a, sizeof x);
+    backend->read(z, b, sizeof z);
+    size_t wrong = 0;
+    for (size_t i = 0; i < N; i++)
+        wrong += z[i] != x[i] + y[i];
+    ok(wrong == 0, "add and copy (%zu wrong)", wrong);
+    backend->read(z, (char *)a + 4 * 77, 4);
+    ok(z[0] == x[77] + y[77], "a part is read from the midst");
+    backend->release(a);
+    backend->release(b);
+    done_with_device("memory");
+}
+
+/* A billion bytes of exact squares would do as well: float64 sums of 10^5 terms keep 11 digits. The same bits each time. */
+static void check_squares(void)
+{
+    static float x[N];
+    const size_t counts[] = {1, 31, 256, 1000, N};
+    op_random(x, N, 3);
+    float *memory = on_device(x, N);
+    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
+        double want = 0, got = backend->sum_of_squares(memory, counts[c]);
+        for (size_t i = 0; i < counts[c]; i++)
+            want += (double)x[i] * x[i];
+        ok(fabs(got - want) <= 1e-11 * want, "sum of %zu squares (%.17g, want %.17g)", counts[c], got, want);
+        for (int again = 0; again < 3; again++)
+            ok(backend->sum_of_squares(memory, counts[c]) == got, "the same bits again");
+    }
+    backend->release(memory);
+    done_with_device("squares");
+}
+
+/* Two steps from the same start; the tolerance is a few roundings of values of size 4. */
+static void check_adamw(void)
+{
+    enum { COUNT = 1013 };
+    float p[COUNT], g[COUNT], m[COUNT] = {0}, v[COUNT] = {0}, wp[COUNT], wm[COUNT], wv[COUNT];
+    op_random(p, COUNT, 4);
+    op_random(g, COUNT, 5);
+    float *dp = on_device(p, COUNT), *dg = on_device(g, COUNT), *dm = on_device(m, COUNT), *dv = on_device(v, COUNT);
+    memcpy(wp, p, sizeof p);
+    memset(wm, 0, sizeof wm);
+    memset(wv, 0, sizeof wv);
+    for (int t = 1; t <= 2; t++) {
+        dt_adamw_step s = {.value = dp, .m = dm, .v = dv, .gradient = dg, .count = COUNT, .gradient_scale = 0.5f, .lr = 0.01f,
+                           .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f, .bias1 = 1 - powf(0.9f, (float)t),
+                           .bias2 = 1 - powf(0.98f, (float)t), .decay = 0.2f, .l2 = 0.1f};
+        backend->adamw(&s);
+        for (int i = 0; i < COUNT; i++) {
+            double gradient = (double)g[i] * s.gradient_scale + (double)s.l2 * wp[i];
+            double first = (double)s.beta1 * wm[i] + (1 - (double)s.beta1) * gradient;
+            double second = (double)s.beta2 * wv[i] + (1 - (double)s.beta2) * gradient * gradient;
+            wm[i] = (float)first;
+            wv[i] = (float)second;
+            wp[i] = (float)(wp[i] * (1 - (double)s.lr * s.decay) -
+                            s.lr * (first / s.bias1) / (sqrt(second / s.bias2) + (double)s.eps));
+        }
+    }
+    backend->read(p, dp, sizeof p);
+    backend->read(m, dm, sizeof m);
+    backend->read(v, dv, sizeof v);
+    near("AdamW: values", p, wp, COUNT, 2e-6);
+    near("first moments", m, wm, COUNT, 5e-7);
+    near("second moments", v, wv, COUNT, 5e-7);
+    float *all[] = {dp, dg, dm, dv};
+    for (int i = 0; i < 4; i++)
+        backend->release(all[i]);
+    done_with_device("AdamW");
+}
+
+static void check_sgd(bool nesterov)
+{
+    enum { COUNT = 517 };
+    float p[COUNT], g[COUNT], v[COUNT], wp[COUNT], wv[COUNT];
+    op_random(p, COUNT, 6);
+    op_random(g, COUNT, 7);
+    op_random(v, COUNT, 8); /* what the first step must not look at */
+    memcpy(wp, p, sizeof p);
+    float *dp = on_device(p, COUNT), *dg = on_device(g, COUNT), *dv = on_device(v, COUNT);
+    for (int t = 0; t < 2; t++) {
+        dt_sgd_step s = {.value = dp, .velocity = dv, .gradient = dg, .count = COUNT, .gradient_scale = 2, .lr = 0.1f,
+                         .momentum = 0.9f, .l2 = 0.05f, .nesterov = nesterov, .first = t == 0};
+        backend->sgd(&s);
+        for (int i = 0; i < COUNT; i++) {
+            double gradient = 2.0 * g[i] + (double)s.l2 * wp[i];
+            double velocity = t == 0 ? gradient : (double)s.momentum * wv[i] + gradient;
+            wv[i] = (float)velocity;
+            wp[i] = (float)(wp[i] - s.lr * (nesterov ? gradient + s.momentum * velocity : velocity));
+        }
+    }
+    backend->read(p, dp, sizeof p);
+    near(nesterov ? "SGD with Nesterov's momentum" : "SGD", p, wp, COUNT, 2e-6);
+    float *all[] = {dp, dg, dv};
+    for (int i = 0; i < 3; i++)
+        backend->release(all[i]);
+    done_with_device("SGD");
+}
+
+int main(void)
+{
+    backend = op_backend();
+    printf("# on %s\n", backend->name);
+    check_memory();
+    check_squares();
+    check_adamw();
+    check_sgd(false);
+    check_sgd(true);
+    return done();
+}

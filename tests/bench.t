@@ -46,7 +46,7 @@ run "a convolutional one with importance samples" 0 "images/s" bench --vae conv.
 
 run "JSON" 0 '"kind": "vae"' bench --vae vae.json -n 1 --json --ops
 says "counts the parameters" '"parameters": 2344,' # 65 of 16, 17 of 4 twice; 5 of 16, 17 of 64
-says "holds the configuration in force" '"bound_samples": 5000'
+says "holds the configuration in force" '"bound_samples": 100'
 says "and the ops" '"op": "linear"'
 cp said printed.json
 run "and it is an object, as the reader of configurations finds" 1 "printed.json: kind: unknown key" bench --vae printed.json

@@ -94,7 +94,7 @@ dt_judgement dt_discriminator(dt_scope scope, const dt_gan_config *c, dt_tensor 
     scope = dt_in(scope, "discriminator");
     dt_tensor *features = networks[c->network](&net, scope, x);
     int64_t n = x->shape.dim[0], width = features->shape.dim[1];
-    dt_init init = c->network == DT_GAN_DCGAN ? dt_gaussian(0.02f) : dt_gan_glorot(width, 1, 1);
+    dt_init init = c->network == DT_GAN_DCGAN ? dt_gaussian(0.02f) : dt_glorot(width, 1, 1);
     dt_tensor *logits = dt_reshape(dt_gan_linear(&net, dt_in(scope, "output"), features, 1, init), dt_dims(n));
     if (condition) {
         net.condition = condition;

@@ -1,19 +1,7 @@
 #include "encoders/gan_layers.h"
 
-#include <math.h>
-
 #include "encoders/spectral.h"
 #include "encoders/transformer.h"
-
-dt_init dt_gan_he(int64_t in)
-{
-    return dt_gaussian(sqrtf(2.0f / (float)in));
-}
-
-dt_init dt_gan_glorot(int64_t in, int64_t out, float gain)
-{
-    return dt_within(gain * sqrtf(6.0f / (float)(in + out)));
-}
 
 int dt_gan_smallest_side(int image_size)
 {

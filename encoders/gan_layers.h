@@ -3,6 +3,7 @@
 #define DUET_ENCODERS_GAN_LAYERS_H
 
 #include "encoders/gan.h"
+#include "encoders/initial.h"
 
 /* One recording of a generator or a discriminator. */
 typedef struct dt_gan_net {
@@ -31,10 +32,6 @@ dt_tensor *dt_gan_condition(const dt_gan_net *net, dt_scope scope, const char *n
 
 /* max(x, 0) + slope min(x, 0), counted for dt_judgement's `dead`. */
 dt_tensor *dt_gan_rectify(dt_gan_net *net, dt_tensor *x, float slope);
-
-/* He et al., 2015 (normal, by the inputs) and Glorot & Bengio, 2010 (uniform, times a gain). */
-dt_init dt_gan_he(int64_t in);
-dt_init dt_gan_glorot(int64_t in, int64_t out, float gain);
 
 /* 4 or 7, from which the image's side is reached by doubling; 0: neither. */
 int dt_gan_smallest_side(int image_size);

@@ -9,7 +9,7 @@
 static dt_tensor *convolve(const dt_gan_net *net, dt_scope scope, dt_tensor *x, int64_t out, int size)
 {
     int64_t area = (int64_t)size * size;
-    dt_init init = dt_gan_glorot(dt_width(x) * area, out * area, size > 1 ? sqrtf(2) : 1);
+    dt_init init = dt_glorot(dt_width(x) * area, out * area, size > 1 ? sqrtf(2) : 1);
     return dt_gan_conv(net, scope, x, out, size, 1, true, init);
 }
 
@@ -38,7 +38,7 @@ dt_tensor *dt_gan_residual_generator(dt_gan_net *net, dt_scope scope, dt_tensor 
 {
     const dt_gan_config *c = net->config;
     int64_t side = dt_gan_smallest_side(c->image_size), inputs = side * side * c->width;
-    dt_tensor *x = dt_gan_linear(net, dt_in(scope, "linear"), z, inputs, dt_gan_glorot(c->latent, inputs, 1));
+    dt_tensor *x = dt_gan_linear(net, dt_in(scope, "linear"), z, inputs, dt_glorot(c->latent, inputs, 1));
     x = dt_reshape(x, dt_dims(z->shape.dim[0], side, side, c->width));
     for (int i = 1; side < c->image_size; i++, side *= 2)
         x = up_block(net, dt_in(scope, "block%d", i), x);

@@ -1,5 +1,7 @@
 #include "encoders/vae.h"
 
+#include "encoders/initial.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -98,17 +100,6 @@ dt_tensor *dt_vae_target(const dt_vae_config *c, dt_tensor *images)
 
 /* ---- Layers ---- */
 
-/* U(-a, a) of Glorot & Bengio for numbers that come from `in` and go to `out`, and the normal of He et al. for rectifiers. */
-static dt_init glorot(int64_t in, int64_t out)
-{
-    return dt_within(sqrtf(6.0f / (float)(in + out)));
-}
-
-static dt_init he(int64_t in)
-{
-    return dt_gaussian(sqrtf(2.0f / (float)in));
-}
-
 static dt_tensor *linear(dt_scope scope, dt_tensor *x, int64_t out, dt_init weights, dt_init bias)
 {
     dt_tensor *weight = dt_param(scope, "weight", dt_dims(out, dt_width(x)), weights);
@@ -140,7 +131,7 @@ static dt_tensor *blocks(dt_scope scope, dt_tensor *x)
     int64_t width = dt_width(x);
     for (int i = 0; i < BLOCKS; i++) {
         dt_scope block = dt_in(scope, "block%d", i);
-        dt_tensor *y = convolve(dt_in(block, "conv1"), dt_relu(x), width, 3, 1, he(9 * width));
+        dt_tensor *y = convolve(dt_in(block, "conv1"), dt_relu(x), width, 3, 1, dt_he(9 * width));
         x = dt_add(x, convolve(dt_in(block, "conv2"), dt_relu(y), width, 1, 1, dt_zeros));
     }
     return dt_relu(x);
@@ -149,7 +140,7 @@ static dt_tensor *blocks(dt_scope scope, dt_tensor *x)
 /* Hidden layer i of an MLP. */
 static dt_tensor *hidden(dt_scope scope, const dt_vae_config *c, int i, dt_tensor *x, int width)
 {
-    dt_init weights = c->tanh ? glorot(dt_width(x), width) : he(dt_width(x));
+    dt_init weights = c->tanh ? dt_glorot(dt_width(x), width, 1) : dt_he(dt_width(x));
     x = linear(dt_in(scope, "fc%d", i), x, width, weights, dt_zeros);
     return c->tanh ? dt_tanh(x) : dt_relu(x);
 }
@@ -160,7 +151,7 @@ static dt_tensor *encode_convolutions(dt_scope scope, const dt_vae_config *c, dt
 {
     x = dt_affine(x, 2, -1);
     for (int i = 0; i < c->layers; i++)
-        x = convolve(dt_in(scope, "conv%d", i), i ? dt_relu(x) : x, c->widths[i], 4, 2, he(16 * dt_width(x)));
+        x = convolve(dt_in(scope, "conv%d", i), i ? dt_relu(x) : x, c->widths[i], 4, 2, dt_he(16 * dt_width(x)));
     return blocks(scope, x);
 }
 
@@ -175,7 +166,7 @@ dt_posterior dt_vae_encode(dt_scope scope, const dt_vae_config *c, dt_tensor *x)
     x = dt_reshape(x, dt_dims(n, -1));
     for (int i = 0; i < c->layers && c->network == DT_VAE_MLP; i++)
         x = hidden(scope, c, i, x, c->widths[i]);
-    dt_init weights = glorot(dt_width(x), c->latent);
+    dt_init weights = dt_glorot(dt_width(x), c->latent, 1);
     dt_tensor *mu = linear(dt_in(scope, "mu"), x, c->latent, weights, dt_zeros);
     dt_tensor *log_variance = linear(dt_in(scope, "log_variance"), x, c->latent, weights, dt_zeros);
     return (dt_posterior){mu, dt_clamp(log_variance, -10, 10)};
@@ -195,7 +186,7 @@ dt_tensor *dt_vae_encode_grid(dt_scope scope, const dt_vae_config *c, dt_tensor 
         return x;
     scope = dt_in(scope, "encoder");
     x = encode_convolutions(scope, c, x);
-    return convolve(dt_in(scope, "code"), x, c->latent, 1, 1, glorot(dt_width(x), c->latent));
+    return convolve(dt_in(scope, "code"), x, c->latent, 1, 1, dt_glorot(dt_width(x), c->latent, 1));
 }
 
 dt_quantized dt_vae_quantize(dt_scope scope, const dt_vae_config *c, dt_tensor *grid, bool training)
@@ -224,8 +215,8 @@ static dt_tensor *decode_convolutions(dt_scope scope, const dt_vae_config *c, dt
 {
     x = blocks(scope, x);
     for (int i = c->layers - 2; i >= 0; i--)
-        x = dt_relu(enlarge(dt_in(scope, "up%d", c->layers - 2 - i), x, c->widths[i], he(4 * dt_width(x)), dt_zeros));
-    dt_init small = glorot(4 * dt_width(x), 16 * c->channels);
+        x = dt_relu(enlarge(dt_in(scope, "up%d", c->layers - 2 - i), x, c->widths[i], dt_he(4 * dt_width(x)), dt_zeros));
+    dt_init small = dt_glorot(4 * dt_width(x), 16 * c->channels, 1);
     small.value *= 0.1f;
     return enlarge(dt_in(scope, "output"), x, c->channels, small, middle(c));
 }
@@ -235,7 +226,7 @@ static dt_tensor *decode_mlp(dt_scope scope, const dt_vae_config *c, dt_tensor *
     int64_t pixels = (int64_t)c->image_size * c->image_size * c->channels;
     for (int i = 0; i < c->layers; i++)
         x = hidden(scope, c, i, x, c->widths[c->layers - 1 - i]);
-    x = linear(dt_in(scope, "output"), x, pixels, glorot(dt_width(x), pixels), middle(c));
+    x = linear(dt_in(scope, "output"), x, pixels, dt_glorot(dt_width(x), pixels, 1), middle(c));
     return dt_reshape(x, image_shape(c, x->shape.dim[0], c->channels));
 }
 
@@ -257,7 +248,7 @@ dt_reconstruction dt_vae_decode(dt_scope scope, const dt_vae_config *c, dt_tenso
     if (c->network == DT_VAE_MLP)
         return reconstruction(scope, c, decode_mlp(scope, c, z));
     int64_t side = dt_vae_grid(c), width = c->widths[c->layers - 1];
-    dt_tensor *x = linear(dt_in(scope, "input"), z, side * side * width, he(c->latent), dt_zeros);
+    dt_tensor *x = linear(dt_in(scope, "input"), z, side * side * width, dt_he(c->latent), dt_zeros);
     x = dt_reshape(x, dt_dims(z->shape.dim[0], side, side, width));
     return reconstruction(scope, c, decode_convolutions(scope, c, x));
 }
@@ -268,7 +259,7 @@ dt_reconstruction dt_vae_decode_grid(dt_scope scope, const dt_vae_config *c, dt_
     if (!fits(c, true, grid, dt_dims(0, side, side, c->latent), "the grid"))
         return (dt_reconstruction){grid, grid};
     scope = dt_in(scope, "decoder");
-    dt_tensor *x = convolve(dt_in(scope, "input"), grid, c->widths[c->layers - 1], 3, 1, he(9 * (int64_t)c->latent));
+    dt_tensor *x = convolve(dt_in(scope, "input"), grid, c->widths[c->layers - 1], 3, 1, dt_he(9 * (int64_t)c->latent));
     return reconstruction(scope, c, decode_convolutions(scope, c, x));
 }
 

@@ -43,21 +43,6 @@ static const char *in_run(const run *r, const char *name, char room[DT_RUN_PATH]
 
 /* ---- Preparing ---- */
 
-static bool open_pairs(run *r, dt_error *error)
-{
-    const char *paths[256];
-    size_t count = 0;
-    if (json_is_string(r->config.train))
-        paths[count++] = json_string_value(r->config.train);
-    for (size_t i = 0; i < json_array_size(r->config.train); i++) {
-        if (count == 256 || !json_is_string(json_array_get(r->config.train, i)))
-            return dt_fail(error, "data.train: expected at most 256 paths");
-        paths[count++] = json_string_value(json_array_get(r->config.train, i));
-    }
-    r->pairs = dt_pairs_open_list(paths, count, error);
-    return r->pairs != NULL;
-}
-
 /* A vocabulary learned from all captions of the training data. */
 static dt_tokenizer *learn_tokenizer(const run *r, dt_error *error)
 {
@@ -140,7 +125,7 @@ static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step;
     char path[DT_RUN_PATH];
-    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_pairs(r, error))
+    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !(r->pairs = dt_config_open_pairs(r->config.train, error)))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     if (!prepare_training(r, resumes, error) || !open_loader(r, error) ||

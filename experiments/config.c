@@ -79,9 +79,14 @@ bool dt_config_schedule(const json_t *json, const char *file, dt_rate_config *ra
     return true;
 }
 
+double dt_config_span(double given, int64_t steps)
+{
+    return given < 1 ? given * (double)steps : given;
+}
+
 double dt_config_rate(const dt_rate_config *rate, uint64_t step, int64_t steps)
 {
-    double warmup = rate->warmup < 1 ? rate->warmup * (double)steps : rate->warmup;
+    double warmup = dt_config_span(rate->warmup, steps);
     return dt_learning_rate(rate->schedule, rate->base, step, (uint64_t)(warmup + 0.5), (uint64_t)steps);
 }
 
@@ -145,4 +150,20 @@ bool dt_config_transform(const json_t *augment, const dt_transform *preprocess, 
     return dt_json_read(augment, "config", "augment", fields, sizeof fields / sizeof *fields, error) &&
            read_pair(scale, "scale", t->scale, error) && read_pair(ratio, "ratio", t->ratio, error) &&
            dt_transform_check(t, error);
+}
+
+dt_pairs *dt_config_open_pairs(const json_t *train, dt_error *error)
+{
+    const char *paths[256];
+    size_t count = 0;
+    if (json_is_string(train))
+        paths[count++] = json_string_value(train);
+    for (size_t i = 0; i < json_array_size(train); i++) {
+        if (count == 256 || !json_is_string(json_array_get(train, i))) {
+            dt_fail(error, "data.train: expected at most 256 paths");
+            return NULL;
+        }
+        paths[count++] = json_string_value(json_array_get(train, i));
+    }
+    return dt_pairs_open_list(paths, count, error);
 }

@@ -4,6 +4,7 @@
 #define DUET_EXPERIMENTS_CONFIG_H
 
 #include "data/json.h"
+#include "data/pairs.h"
 #include "data/transform.h"
 #include "kernels/optimizer.h"
 
@@ -24,11 +25,17 @@ typedef struct dt_rate_config {
 } dt_rate_config;
 bool dt_config_schedule(const json_t *json, const char *file, dt_rate_config *rate, dt_error *error);
 
+/* A length that is given as a share of all `steps` (below 1) or as a number of steps. */
+double dt_config_span(double given, int64_t steps);
+
 /* The learning rate of a step, 0 being the first, of `steps`. */
 double dt_config_rate(const dt_rate_config *rate, uint64_t step, int64_t steps);
 
 /* "checkpoint": {"every", "keep"}. */
 bool dt_config_checkpoint(const json_t *json, const char *file, int64_t *every, int *keep, dt_error *error);
+
+/* "data.train": the stores of a path or a list of paths (dt_pairs_open_list). The caller closes; NULL on failure. */
+dt_pairs *dt_config_open_pairs(const json_t *train, dt_error *error);
 
 /* "augment": the training transform for a model's preprocessing (size, mean, std, interpolation). */
 bool dt_config_transform(const json_t *augment, const dt_transform *preprocess, dt_transform *transform, dt_error *error);

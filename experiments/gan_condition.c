@@ -166,24 +166,48 @@ bool dt_conditions_draw(dt_conditions *c, const dt_model *model, const char *wei
     return make_room(c, error);
 }
 
+/* Which of the pairs picture i of `count` is: evenly spread. */
+static uint64_t spread(const dt_pairs *pairs, size_t i, size_t count)
+{
+    return (uint64_t)i * dt_pairs_count(pairs) / count;
+}
+
+static bool spread_classes(const dt_pairs *pairs, size_t count, int32_t *labels, dt_error *error)
+{
+    dt_pair pair;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t index = spread(pairs, i, count);
+        if (!dt_pairs_get(pairs, index, &pair, error))
+            return false;
+        if (pair.label < 0)
+            return dt_fail(error, "picture %llu has no class", (unsigned long long)index);
+        labels[i] = pair.label;
+    }
+    return true;
+}
+
+/* All captions together, so that the text tower takes them in whole batches. */
+static bool spread_texts(dt_conditions *c, const dt_pairs *pairs, const char *template, size_t count, float *rows, dt_error *error)
+{
+    char **texts = calloc(count, sizeof *texts);
+    bool good = texts || dt_fail(error, "out of memory");
+    for (size_t i = 0; good && i < count; i++)
+        good = (texts[i] = caption_of(pairs, spread(pairs, i, count), template, error)) != NULL;
+    good = good && dt_encode_texts(c->text, c->encoder, (const char *const *)texts, count, rows, error);
+    if (good)
+        widen(rows, count, c->width);
+    for (size_t i = 0; texts && i < count; i++)
+        free(texts[i]);
+    free(texts);
+    return good;
+}
+
 void *dt_conditions_spread(dt_conditions *c, const dt_pairs *pairs, const char *template, size_t count, dt_error *error)
 {
-    size_t bytes = dt_condition_bytes(c);
-    char *rows = calloc(count + 1, bytes);
+    void *rows = calloc(count, dt_condition_bytes(c));
     bool good = rows || dt_fail(error, "out of memory");
-    for (size_t i = 0; good && i < count; i++) {
-        uint64_t index = (uint64_t)i * dt_pairs_count(pairs) / count;
-        dt_pair pair;
-        if (c->kind == DT_CONDITION_CLASS) {
-            good = dt_pairs_get(pairs, index, &pair, error) &&
-                   (pair.label >= 0 || dt_fail(error, "picture %llu has no class", (unsigned long long)index));
-            memcpy(rows + i * bytes, &pair.label, good ? bytes : 0);
-            continue;
-        }
-        char *text = caption_of(pairs, index, template, error);
-        good = text && dt_condition_named(c, text, rows + i * bytes, error);
-        free(text);
-    }
+    good = good && (c->kind == DT_CONDITION_CLASS ? spread_classes(pairs, count, rows, error)
+                                                  : spread_texts(c, pairs, template, count, rows, error));
     if (good)
         return rows;
     free(rows);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 10, BETWEEN = 10, WAYS = 8, POINTS = 2000, SIDE = 420 };
+enum { ROWS = 10, POINTS = 2000, SIDE = 420 };
 
 /* The conditions of `rows` names evenly spread over all, each for `columns` pictures; the caller frees. */
 static void *conditions_by_rows(const dt_gan_views *w, size_t rows, size_t columns, dt_error *error)
@@ -86,19 +86,15 @@ static bool show_samples(const dt_gan_views *w, const dt_generative *run, dt_err
 
 static bool show_between(const dt_gan_views *w, const dt_generative *run, dt_error *error)
 {
-    size_t latent = (size_t)w->model->latent, count = WAYS * BETWEEN;
-    float *ends = calloc(2 * WAYS, latent * sizeof *ends), *z = calloc(count, latent * sizeof *z), *pictures = NULL;
+    size_t latent = (size_t)w->model->latent, count = DT_WAYS * DT_BETWEEN;
+    float *ends = calloc(2 * DT_WAYS, latent * sizeof *ends), *z = calloc(count, latent * sizeof *z), *pictures = NULL;
     bool good = (ends && z) || dt_fail(error, "out of memory");
     if (good) {
-        dt_draw_normals(w->seed + 1, ends, 2 * WAYS * latent);
-        for (size_t i = 0; i < count * latent; i++) {
-            size_t way = i / latent / BETWEEN, k = i % latent;
-            float share = (float)(i / latent % BETWEEN) / (BETWEEN - 1);
-            z[i] = (1 - share) * ends[2 * way * latent + k] + share * ends[(2 * way + 1) * latent + k];
-        }
-        pictures = draw(w, z, WAYS, BETWEEN, error);
+        dt_draw_normals(w->seed + 1, ends, 2 * DT_WAYS * latent);
+        dt_draw_between(ends, DT_WAYS, latent, z);
+        pictures = draw(w, z, DT_WAYS, DT_BETWEEN, error);
         dt_titled_sheet title = {.name = "interpolation", .group = "interpolation",
-                                 .caption = "On straight lines between two z.", .sheet = sheet_of(w, pictures, count, BETWEEN)};
+                                 .caption = "On straight lines between two z.", .sheet = sheet_of(w, pictures, count, DT_BETWEEN)};
         good = pictures && dt_generative_sheet(run, &title, error);
     }
     free(ends);

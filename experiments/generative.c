@@ -94,17 +94,7 @@ dt_model *dt_generative_model(const dt_generative *r, const json_t *description,
 
 bool dt_generative_open_data(dt_generative *r, dt_error *error)
 {
-    const char *paths[256];
-    size_t count = 0;
-    const json_t *train = r->config.train;
-    if (json_is_string(train))
-        paths[count++] = json_string_value(train);
-    for (size_t i = 0; i < json_array_size(train); i++) {
-        if (count == 256 || !json_is_string(json_array_get(train, i)))
-            return dt_fail(error, "data.train: expected at most 256 paths");
-        paths[count++] = json_string_value(json_array_get(train, i));
-    }
-    r->pairs = dt_pairs_open_list(paths, count, error);
+    r->pairs = dt_config_open_pairs(r->config.train, error);
     if (r->pairs && (uint64_t)r->config.batch_size > dt_pairs_count(r->pairs))
         return dt_fail(error, "batch_size is %d, but there are only %" PRIu64 " pictures", r->config.batch_size,
                        dt_pairs_count(r->pairs));
@@ -354,6 +344,15 @@ void dt_draw_normals(uint64_t seed, float *numbers, size_t count)
         dt_random_normal(words.v[0], words.v[1], &four[0], &four[1]);
         dt_random_normal(words.v[2], words.v[3], &four[2], &four[3]);
         memcpy(numbers + i, four, sizeof(float) * (count - i < 4 ? count - i : 4));
+    }
+}
+
+void dt_draw_between(const float *ends, size_t ways, size_t latent, float *z)
+{
+    for (size_t i = 0; i < ways * DT_BETWEEN * latent; i++) {
+        const float *way = ends + 2 * (i / latent / DT_BETWEEN) * latent;
+        float share = (float)(i / latent % DT_BETWEEN) / (DT_BETWEEN - 1);
+        z[i] = (1 - share) * way[i % latent] + share * way[latent + i % latent];
     }
 }
 

@@ -135,6 +135,10 @@ bool dt_generative_sheet(const dt_generative *run, const dt_titled_sheet *sheet,
 /* count standard normal numbers, a function of the seed: the z that pictures along the way are made from. */
 void dt_draw_normals(uint64_t seed, float *numbers, size_t count);
 
+/* On straight lines: ends [ways, 2, latent] -> z [ways, DT_BETWEEN, latent], from each first end to its second in equal steps. */
+enum { DT_BETWEEN = 10, DT_WAYS = 8 /* of a sheet */ };
+void dt_draw_between(const float *ends, size_t ways, size_t latent, float *z);
+
 /* Images as they come from the model's preprocessing: *count of the data at `path`, evenly spread over it (stores are often sorted by
  * class); fewer where there are fewer. float32 [*count, size, size, 3]; the caller frees. NULL on failure. */
 float *dt_some_images(const dt_model *model, const char *path, int *count, dt_error *error);

@@ -149,7 +149,7 @@ void dt_vae_trainer_free(dt_vae_trainer *t)
 
 static double beta_at(const dt_vae_train_config *c, uint64_t step, int64_t total)
 {
-    double steps = c->warmup < 1 ? c->warmup * (double)total : c->warmup;
+    double steps = dt_config_span(c->warmup, total);
     return (double)step < steps ? c->beta * ((double)step + 1) / (steps + 1) : c->beta;
 }
 

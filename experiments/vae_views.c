@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BETWEEN = 10, WAYS = 8, PLANE = 20, BATCH = 64 };
+enum { PLANE = 20, BATCH = 64 };
 
 struct dt_vae_views {
     const dt_vae_config *vae;
@@ -182,17 +182,14 @@ static bool show_reconstructions(dt_vae_views *w, const dt_generative *run, dt_e
 /* Between the codes of pairs of originals, in equal steps. Runs after show_reconstructions, whose codes it takes. */
 static bool show_between(dt_vae_views *w, const dt_generative *run, dt_error *error)
 {
-    int latent = w->vae->latent, ways = w->originals / 2 < WAYS ? w->originals / 2 : WAYS;
-    float *z = calloc((size_t)(WAYS * BETWEEN) * (size_t)latent, sizeof *z);
+    int latent = w->vae->latent, ways = w->originals / 2 < DT_WAYS ? w->originals / 2 : DT_WAYS;
+    float *z = calloc((size_t)(DT_WAYS * DT_BETWEEN) * (size_t)latent, sizeof *z);
     bool good = z || dt_fail(error, "out of memory");
-    for (int i = 0; good && i < ways * BETWEEN * latent; i++) {
-        const float *ends = w->codes + 2 * (i / latent / BETWEEN) * latent;
-        float share = (float)(i / latent % BETWEEN) / (BETWEEN - 1);
-        z[i] = (1 - share) * ends[i % latent] + share * ends[latent + i % latent];
-    }
+    if (good)
+        dt_draw_between(w->codes, (size_t)ways, (size_t)latent, z);
     dt_titled_sheet title = {.name = "interpolation", .group = "interpolation",
                              .caption = "On straight lines between the codes of two originals."};
-    good = good && (!ways || show_decoded(w, run, z, ways * BETWEEN, BETWEEN, title, error));
+    good = good && (!ways || show_decoded(w, run, z, ways * DT_BETWEEN, DT_BETWEEN, title, error));
     free(z);
     return good;
 }

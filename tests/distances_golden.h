@@ -56,4 +56,13 @@ static inline void close_to(const char *name, const char *what, double got, doub
         printf("# got %.17g, want %.17g\n", got, want);
 }
 
+/* That a call failed, in one line that has this part. */
+static inline void refuse(const dt_error *error, const char *name, bool good, const char *part)
+{
+    bool right = !good && strstr(error->message, part);
+    ok(right && !strchr(error->message, '\n'), "%s is refused", name);
+    if (!right)
+        printf("# said: %s\n", good ? "nothing" : error->message);
+}
+
 #endif

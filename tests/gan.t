@@ -57,6 +57,8 @@ run "a prompt where none is read" 1 "is not conditioned on text; choose with --c
 run "the discriminator is an image tower for the probe" 0 "ten" probe -w whole ten.lmdb ten.lmdb --C 1
 
 run "pictures by text" 0 "done: text" gan text.json --out text
+run "pictures by text are measured for the captions of the data" 0 "20 pictures against 10 of ten.lmdb" gan text.json --out text2 \
+    --set steps=2 --set measure.weights=run --set measure.count=20
 run "draws a prompt" 0 "ship.png: 4 pictures; by rows: a photo of a ship" gan -w text --prompt "a photo of a ship" --count 4 \
     --out ship.png
 cp -r run other

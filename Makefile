@@ -14,6 +14,8 @@ endif
 CC      ?= gcc
 ROOMS    = kernels kernels/ops kernels/cpu encoders losses data eval eval/report experiments
 WARN     = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+# What an initialiser does not name is zero, and means none.
+WARN    += -Wno-missing-field-initializers
 WARN    += $(if $(findstring clang,$(CC)),-Wno-pass-failed)
 CFLAGS  ?= $(if $(SANITIZE),-O1,-O3) -g
 ARCH    ?= native
@@ -93,7 +95,7 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
 # ---- CUDA: libduet_cuda.so for a GPU (make cuda, with nvcc), and the same kernels on the CPU for the tests ----
 
 CUDA       = $(wildcard kernels/cuda/*.cu)
-NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra -Werror all-warnings \
+NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings \
              -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 
 ifeq ($(NVCC),)
@@ -104,7 +106,7 @@ cuda: $(BUILD)/libduet_cuda.so
 endif
 
 $(BUILD)/libduet_cuda.so: $(CUDA:%.cu=$(BUILD)/%.o) $(BUILD)/cuda_families.o
-	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@
+	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@ -lcublasLt -lcudnn
 
 $(BUILD)/%.o: %.cu Makefile
 	@mkdir -p $(@D)
@@ -114,10 +116,14 @@ $(BUILD)/cuda_families.o: DUET_CFLAGS += -fPIC
 
 # The simulator (tests/cudasim/cuda_runtime.h). Its own hooks take the place of the race detector's library.
 CUDASIM       = $(patsubst tests/cudasim/%.cpp,$(BUILD)/cudasim/%.o,$(wildcard tests/cudasim/*.cpp))
-CUDASIM_FLAGS = -std=gnu++17 -O2 -g -fPIC -march=$(ARCH) -I. -Itests/cudasim -MMD -MP -Wall -Wextra -Wshadow -Werror
+CUDASIM_FLAGS = -std=gnu++17 -O2 -g -fPIC -march=$(ARCH) -I. -Itests/cudasim -MMD -MP -Wall -Wextra -Wshadow -Werror \
+                -Wno-missing-field-initializers
 CUDASIM_HOOKS = -fsanitize=thread -Ddt_cuda=dt_cuda_unbounded
 
-$(BUILD)/libduet_cudasim.so: $(CUDA:kernels/cuda/%.cu=$(BUILD)/cudasim/kernels/%.o) $(CUDASIM) $(BUILD)/cuda_families.o
+# The files over NVIDIA's libraries alone; on the simulator tests/cudasim/NAME.cpp takes the place of NAME.cu.
+CUDA_LIBRARIES = kernels/cuda/blas.cu kernels/cuda/dnn.cu
+
+$(BUILD)/libduet_cudasim.so: $(patsubst kernels/cuda/%.cu,$(BUILD)/cudasim/kernels/%.o,$(filter-out $(CUDA_LIBRARIES),$(CUDA))) $(CUDASIM) $(BUILD)/cuda_families.o
 	@echo "  CXX  $@"; $(CXX) -shared -Wl,-Bsymbolic $^ -o $@
 
 $(BUILD)/cudasim/kernels/%.o: kernels/cuda/%.cu Makefile

@@ -8,6 +8,11 @@
 
 enum { DT_MESSAGE = 256 };
 
+/* How a backend computes. Parameters, statistics, reductions and losses are float32 in all of them.
+ * DT_FP32: everything. DT_TF32: operands of matrix products and convolutions are rounded to 10 bits of mantissa.
+ * DT_MIXED: activations and their gradients are kept, and products taken, in bfloat16 with float32 sums. */
+typedef enum { DT_FP32, DT_TF32, DT_MIXED } dt_precision;
+
 /* One run of one node. Shapes and attributes are those of the node; pointers are device memory, tensors dense and
  * aligned to 64 bytes (views of leaves excepted). Kernels are deterministic: the same bits for the same inputs, whatever the
  * number of threads. */
@@ -26,30 +31,51 @@ typedef struct dt_call {
 /* What a kernel settles once, when a plan is made: library descriptors and scratch memory. */
 typedef struct dt_preparation {
     const dt_node *node;
+    dt_precision precision; /* the backend's */
     size_t workspace; /* to be set: bytes needed during the call */
     void *state;      /* to be set: kept until release */
     char message[DT_MESSAGE];
 } dt_preparation;
+
+/* Which operands of a kernel may be bfloat16 in a plan of DT_MIXED precision. A kernel sees what it got by the dtype of its node's
+ * tensors. Where a result is needed in the other type, the plan puts a dt_op_cast between. */
+typedef enum {
+    DT_WIDE,               /* none: float32 (and int32) in and out */
+    DT_NARROW_EACH,        /* each of those named, by itself; a result is, if one of the named inputs is */
+    DT_NARROW_SAME,        /* those named are all of one type: bfloat16 if one of the named inputs is */
+    DT_NARROW_SOURCE,      /* as EACH, but a result is bfloat16 whatever the inputs are */
+    DT_NARROW_PRODUCT,     /* the named inputs all are, always; of the named results each may be */
+    DT_NARROW_PRODUCT_SAME /* all that are named are, always */
+} dt_narrow;
 
 typedef struct dt_kernel {
     const dt_op *op;
     void (*run)(const dt_call *call);
     bool (*prepare)(dt_preparation *preparation); /* NULL: nothing to settle; false: see message */
     void (*release)(void *state);
+    dt_narrow narrow;
+    unsigned narrow_in, narrow_out; /* bit i names input (result) i; ~0u all of them */
 } dt_kernel;
 
 typedef struct dt_backend {
     const char *name;
+    dt_precision precision; /* of the plans that are made with it; whoever opened the backend may choose (dt_device_open) */
+    bool on_host;           /* its memory is the host's, to be read and written by anyone */
     const dt_kernel *const *families; /* NULL-terminated; each family ends with an entry whose op is NULL */
     void *(*allocate)(size_t bytes);  /* 64-byte aligned device memory; NULL: none left */
     void (*release)(void *memory);
     void (*write)(void *to, const void *from, size_t bytes); /* host to device */
     void (*read)(void *to, const void *from, size_t bytes);  /* device to host */
     void (*copy)(void *to, const void *from, size_t bytes);        /* on the device */
+    void (*clear)(void *to, size_t bytes);                         /* zeros, on the device */
+    void (*narrow)(uint16_t *to, const float *from, size_t count); /* to bfloat16, on the device; NULL: no DT_MIXED plans */
     void (*add)(float *to, const float *from, size_t count); /* to += from, on the device */
     double (*sum_of_squares)(const float *x, size_t count);  /* in float64 */
     void (*adamw)(const dt_adamw_step *step);
     void (*sgd)(const dt_sgd_step *step);
+    void (*limit)(float *x, size_t count, float low, float high); /* x = min(max(x, low), high) */
+    /* What random ops draw from in the runs that are asked for next, beside dt_call. NULL: dt_call is all. */
+    void (*moment)(uint64_t seed, uint32_t step);
     /* Waits for all that was asked for. NULL, or what went wrong since the last time: a text that lives until the next. The
      * pointer itself is NULL where nothing is left to wait for. */
     const char *(*finish)(void);

@@ -34,12 +34,14 @@ bool dt_shape_valid(const dt_shape *shape)
 
 size_t dt_dtype_size(dt_dtype dtype)
 {
-    return dtype == DT_I32 ? sizeof(int32_t) : sizeof(float);
+    static const size_t size[] = {sizeof(float), sizeof(int32_t), sizeof(uint16_t)};
+    return size[dtype];
 }
 
 const char *dt_dtype_name(dt_dtype dtype)
 {
-    return dtype == DT_I32 ? "int32" : "float32";
+    static const char *const name[] = {"float32", "int32", "bfloat16"};
+    return name[dtype];
 }
 
 dt_text dt_shape_text(const dt_shape *shape)

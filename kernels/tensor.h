@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum { DT_F32, DT_I32 } dt_dtype;
+/* DT_BF16, the upper half of a float32, is what plans of lower precision hold some results in (kernels/backend.h); models
+ * record in DT_F32 and DT_I32. */
+typedef enum { DT_F32, DT_I32, DT_BF16 } dt_dtype;
 
 enum { DT_MAX_RANK = 6 };
 

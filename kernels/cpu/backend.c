@@ -25,6 +25,11 @@ static void copy(void *to, const void *from, size_t bytes)
     memmove(to, from, bytes);
 }
 
+static void clear(void *to, size_t bytes)
+{
+    memset(to, 0, bytes);
+}
+
 static void add(float *to, const float *from, size_t count)
 {
 #pragma omp parallel for simd schedule(static) if (count > 1 << 15)
@@ -86,10 +91,17 @@ static void sgd(const dt_sgd_step *s)
     }
 }
 
+static void limit(float *x, size_t count, float low, float high)
+{
+    for (size_t i = 0; i < count; i++)
+        x[i] = x[i] < low ? low : x[i] > high ? high : x[i];
+}
+
 const dt_backend *dt_cpu(void)
 {
-    static const dt_backend cpu = {.name = "cpu", .families = dt_cpu_families, .allocate = allocate, .release = free,
-                                   .write = copy, .read = copy, .copy = copy, .add = add,
-                                   .sum_of_squares = sum_of_squares, .adamw = adamw, .sgd = sgd};
+    static const dt_backend cpu = {.name = "cpu", .on_host = true, .families = dt_cpu_families, .allocate = allocate, .release = free,
+                                   .write = copy, .read = copy,
+                                   .copy = copy, .clear = clear, .add = add,
+                                   .sum_of_squares = sum_of_squares, .adamw = adamw, .sgd = sgd, .limit = limit};
     return &cpu;
 }

@@ -11,12 +11,22 @@ extern const dt_kernel *const dt_cuda_families[]; /* collected by the build from
 namespace
 {
 
-enum { PARTS = 1024 };
+enum { PARTS = 1024, ALARMS = 256 };
+
+/* An alarm's place in gpu.raised, and what it means. */
+struct alarm : dt_alarm {
+    bool used;
+    char text[DT_MESSAGE];
+};
 
 /* The device handle. */
 struct device {
     cudaStream_t stream;
     double *parts; /* PARTS partial sums and their total */
+    dt_moment *moment;
+    int *raised; /* ALARMS words */
+    alarm alarms[ALARMS];
+    int used;    /* alarms */
     char trouble[DT_MESSAGE];
 };
 
@@ -59,6 +69,51 @@ void read(void *to, const void *from, size_t bytes)
 void copy(void *to, const void *from, size_t bytes)
 {
     good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, gpu.stream), "copying");
+}
+
+void clear(void *to, size_t bytes)
+{
+    good(cudaMemsetAsync(to, 0, bytes, gpu.stream), "clearing");
+}
+
+__global__ void narrow_kernel(dt_bf16 *to, const float *from, int64_t count)
+{
+    for (int64_t i = dt_thread(); i < count; i += dt_threads())
+        dt_store(to, i, from[i]);
+}
+
+void narrow(uint16_t *to, const float *from, size_t count)
+{
+    DT_LAUNCH(narrow_kernel, dt_grid((int64_t)count, DT_BLOCK), DT_BLOCK, 0, (dt_bf16 *)to, from, (int64_t)count);
+    good(cudaGetLastError(), "rounding to bfloat16");
+}
+
+__global__ void limit_kernel(float *x, int64_t count, float low, float high)
+{
+    for (int64_t i = dt_thread(); i < count; i += dt_threads())
+        x[i] = x[i] < low ? low : x[i] > high ? high : x[i];
+}
+
+void limit(float *x, size_t count, float low, float high)
+{
+    DT_LAUNCH(limit_kernel, dt_grid((int64_t)count, DT_BLOCK), DT_BLOCK, 0, x, (int64_t)count, low, high);
+    good(cudaGetLastError(), "keeping within limits");
+}
+
+__global__ void moment_kernel(dt_moment *to, dt_moment now)
+{
+    *to = now;
+}
+
+void moment(uint64_t seed, uint32_t step)
+{
+    DT_LAUNCH(moment_kernel, 1, 1, 0, gpu.moment, dt_moment{seed, step});
+    good(cudaGetLastError(), "setting seed and step");
+}
+
+__global__ void quiet_kernel(int *raised)
+{
+    raised[threadIdx.x] = DT_QUIET;
 }
 
 __global__ void add_kernel(float *to, const float *from, int64_t count)
@@ -151,10 +206,25 @@ void sgd(const dt_sgd_step *s)
     good(cudaGetLastError(), "SGD");
 }
 
+/* The first alarm that was raised becomes the trouble; all are quiet again. */
+void hear_alarms(void)
+{
+    int raised[ALARMS];
+    if (!gpu.used || gpu.trouble[0])
+        return;
+    read(raised, gpu.raised, sizeof raised);
+    for (int i = 0; i < ALARMS && !gpu.trouble[0]; i++)
+        if (gpu.alarms[i].used && raised[i] != DT_QUIET) {
+            snprintf(gpu.trouble, sizeof gpu.trouble, gpu.alarms[i].text, raised[i]);
+            DT_LAUNCH(quiet_kernel, 1, ALARMS, 0, gpu.raised);
+        }
+}
+
 const char *finish(void)
 {
     static char told[DT_MESSAGE];
     good(cudaStreamSynchronize(gpu.stream), "running");
+    hear_alarms();
     memcpy(told, gpu.trouble, sizeof told);
     gpu.trouble[0] = 0;
     return told[0] ? told : NULL;
@@ -170,7 +240,11 @@ bool start(char *message)
     }
     bool started = good(error, "looking for GPUs") && good(cudaSetDevice(0), "opening the GPU") &&
                    good(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking), "opening the GPU") &&
-                   good(cudaMalloc((void **)&gpu.parts, sizeof(double) * (PARTS + 1)), "opening the GPU");
+                   good(cudaMalloc((void **)&gpu.parts, sizeof(double) * (PARTS + 1)), "opening the GPU") &&
+                   good(cudaMalloc((void **)&gpu.moment, sizeof *gpu.moment), "opening the GPU") &&
+                   good(cudaMalloc((void **)&gpu.raised, sizeof(int) * ALARMS), "opening the GPU");
+    if (started)
+        DT_LAUNCH(quiet_kernel, 1, ALARMS, 0, gpu.raised);
     if (!started)
         snprintf(message, DT_MESSAGE, "%s", gpu.trouble);
     return started;
@@ -183,6 +257,36 @@ cudaStream_t dt_cuda_stream(void)
     return gpu.stream;
 }
 
+const dt_moment *dt_cuda_moment(void)
+{
+    return gpu.moment;
+}
+
+dt_alarm *dt_cuda_alarm_new(const dt_node *node, const char *text)
+{
+    for (int i = 0; i < ALARMS; i++) {
+        alarm *a = &gpu.alarms[i];
+        if (a->used)
+            continue;
+        bool labelled = node->label && *node->label;
+        a->used = true;
+        a->raised = gpu.raised + i;
+        gpu.used++;
+        snprintf(a->text, sizeof a->text, "%s%s%s%s: %s", node->op->name, labelled ? " (in " : "", labelled ? node->label : "",
+                 labelled ? ")" : "", text);
+        return a;
+    }
+    return NULL;
+}
+
+void dt_cuda_alarm_free(void *memory)
+{
+    if (!memory)
+        return;
+    ((alarm *)memory)->used = false;
+    gpu.used--;
+}
+
 void dt_cuda_check(const dt_call *call, const char *name)
 {
     cudaError_t error = cudaGetLastError();
@@ -192,9 +296,24 @@ void dt_cuda_check(const dt_call *call, const char *name)
 
 const dt_backend *dt_cuda(char *message)
 {
-    static const dt_backend backend = {"cuda", dt_cuda_families, allocate, release, write, read, copy, add,
-                                       sum_of_squares, adamw, sgd, finish};
+    static dt_backend backend = {};
     static bool started;
+    backend.name = "cuda";
+    backend.families = dt_cuda_families;
+    backend.allocate = allocate;
+    backend.release = release;
+    backend.write = write;
+    backend.read = read;
+    backend.copy = copy;
+    backend.clear = clear;
+    backend.narrow = narrow;
+    backend.add = add;
+    backend.sum_of_squares = sum_of_squares;
+    backend.adamw = adamw;
+    backend.sgd = sgd;
+    backend.limit = limit;
+    backend.moment = moment;
+    backend.finish = finish;
     started = started || start(message);
     return started ? &backend : NULL;
 }

@@ -12,13 +12,20 @@
  * A family is kernels/cuda/NAME.cu with a table `dt_cuda_NAME` of dt_kernel, as kernels/cpu/NAME.c has its own. A kernel's run
  * function enqueues on dt_cuda_stream() and returns at once; it ends with dt_cuda_check(call, "NAME").
  *
- * Towards bfloat16: kernels take element types as template parameters, read and write elements only through dt_load and
- * dt_store, and compute in float. bfloat16 activations then need the two overloads here for their type, the instantiation
- * where the launch picks it by the tensor's dtype, and no change inside of kernels. */
+ * Kernels that take bfloat16 have element types as template parameters, read and write elements only through dt_load and
+ * dt_store, and compute in float; the launch picks the instantiation by the tensors' dtypes (dt_by_type), and the family's table
+ * says which operands may be of either type (dt_narrow in kernels/backend.h).
+ *
+ * A run is recorded into a CUDA graph and replayed with the same arguments: what changes between runs of one plan must lie in
+ * device memory. For random ops that is dt_cuda_moment(). A kernel that can meet bad values has an alarm for them. */
 #ifndef DUET_KERNELS_CUDA_LAUNCH_H
 #define DUET_KERNELS_CUDA_LAUNCH_H
 
 #include <cuda_runtime.h>
+#ifdef __CUDACC__
+#include <cuda_bf16.h>
+#endif
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 
@@ -53,6 +60,23 @@ cudaStream_t dt_cuda_stream(void);
  * later, in dt_backend.finish. */
 void dt_cuda_check(const dt_call *call, const char *name);
 
+/* Seed and step of the run, in device memory, for the keys of random numbers. */
+struct dt_moment {
+    uint64_t seed;
+    uint32_t step;
+};
+const dt_moment *dt_cuda_moment(void);
+
+/* What a kernel cannot say itself: that a value which it read is bad. `raised` is device memory, DT_QUIET until dt_raise lowers it to
+ * the least place where something is wrong; dt_backend.finish then reports "OP (in LABEL): " and the text, in which %d stands for
+ * that place. One for a call, made by prepare and freed by release. NULL: none is left. */
+struct dt_alarm {
+    int *raised;
+};
+enum { DT_QUIET = INT_MAX };
+dt_alarm *dt_cuda_alarm_new(const dt_node *node, const char *text);
+void dt_cuda_alarm_free(void *alarm);
+
 static constexpr int DT_WARP = 32, DT_BLOCK = 256, DT_MAX_GRID = 1 << 20;
 
 static inline int64_t dt_parts(int64_t count, int64_t each)
@@ -67,16 +91,87 @@ static inline unsigned dt_grid(int64_t n, int64_t each)
     return (unsigned)(blocks < DT_MAX_GRID ? blocks : DT_MAX_GRID);
 }
 
-/* ---- Device ---- */
+/* Calls visit with a zero of the element type that a float tensor has: dt_by_type(x->dtype, [&](auto zero) {
+ * using T = decltype(zero); ... }). */
+struct dt_bf16 {
+    uint16_t bits;
+};
 
-static __device__ __forceinline__ float dt_load(const float *x, int64_t i)
+template <class Visit> static inline void dt_by_type(dt_dtype type, Visit visit)
 {
-    return x[i];
+    if (type == DT_BF16)
+        visit(dt_bf16{});
+    else
+        visit(float{});
 }
 
-static __device__ __forceinline__ void dt_store(float *x, int64_t i, float value)
+/* ---- Device ---- */
+
+static __device__ __forceinline__ void dt_raise(int *alarm, int64_t place)
 {
-    x[i] = value;
+    atomicMin(alarm, (int)(place < DT_QUIET ? place : DT_QUIET - 1));
+}
+
+static __device__ __forceinline__ float dt_widen(dt_bf16 x)
+{
+    uint32_t bits = (uint32_t)x.bits << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static __device__ __forceinline__ float dt_widen(float x)
+{
+    return x;
+}
+
+/* To the nearest, of two equally near to the even one; a NaN stays one. */
+static __device__ __forceinline__ void dt_narrow_to(dt_bf16 *to, float value)
+{
+#ifdef __CUDACC__
+    to->bits = __bfloat16_as_ushort(__float2bfloat16_rn(value));
+#else
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    to->bits = (uint16_t)(value != value ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+#endif
+}
+
+static __device__ __forceinline__ void dt_narrow_to(float *to, float value)
+{
+    *to = value;
+}
+
+template <class T> static __device__ __forceinline__ float dt_load(const T *x, int64_t i)
+{
+    return dt_widen(x[i]);
+}
+
+template <class T> static __device__ __forceinline__ void dt_store(T *x, int64_t i, float value)
+{
+    T narrow;
+    dt_narrow_to(&narrow, value);
+    x[i] = narrow;
+}
+
+/* Four neighbours at once, i a multiple of 4 and x aligned as allocations are: what keeps the memory's bandwidth busy. */
+template <class T> struct alignas(4 * sizeof(T)) dt_four {
+    T of[4];
+};
+
+template <class T> static __device__ __forceinline__ void dt_load4(const T *x, int64_t i, float to[4])
+{
+    const dt_four<T> four = *reinterpret_cast<const dt_four<T> *>(x + i);
+    for (int k = 0; k < 4; k++)
+        to[k] = dt_widen(four.of[k]);
+}
+
+template <class T> static __device__ __forceinline__ void dt_store4(T *x, int64_t i, const float from[4])
+{
+    dt_four<T> four;
+    for (int k = 0; k < 4; k++)
+        dt_narrow_to(&four.of[k], from[k]);
+    *reinterpret_cast<dt_four<T> *>(x + i) = four;
 }
 
 /* The thread's number in the grid, and how many threads the grid has, for blocks of one dimension. */

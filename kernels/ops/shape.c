@@ -179,6 +179,9 @@ dt_tensor *dt_broadcast_to(dt_tensor *x, dt_shape shape)
     return dt_record1(dt_graph_of(x), &dt_op_broadcast, NULL, 0, shape, x, NULL, NULL, NULL);
 }
 
+/* Float32 and bfloat16, from one to the other: what plans put between results of different types. */
+const dt_op dt_op_cast = {.name = "cast"};
+
 const dt_op dt_op_fill = {.name = "fill"};
 
 dt_tensor *dt_fill(dt_graph *g, dt_shape shape, float value)

@@ -36,7 +36,7 @@ typedef struct dt_permutation {
     int axis[DT_MAX_RANK];
 } dt_permutation;
 
-extern const dt_op dt_op_reshape, dt_op_transpose, dt_op_slice, dt_op_pad, dt_op_concat, dt_op_broadcast, dt_op_fill,
+extern const dt_op dt_op_reshape, dt_op_transpose, dt_op_slice, dt_op_pad, dt_op_concat, dt_op_broadcast, dt_op_fill, dt_op_cast,
     dt_op_embedding, dt_op_embedding_grad, dt_op_gather, dt_op_gather_grad, dt_op_argmax_int;
 
 #endif

@@ -196,14 +196,14 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stre
 }
 
 /* Streams that wait for the default stream by themselves are not implemented. */
-cudaError_t cudasim_library(cudaStream_t stream, const char *what, std::vector<cudasim_range> reads,
-                            std::vector<cudasim_range> writes, std::function<void()> work)
+cudaError_t cudasim_library(cudaStream_t stream, const char *what, std::vector<cudasim_span> reads,
+                            std::vector<cudasim_span> writes, std::function<void()> work)
 {
     cudasim_stream *queue = stream_of(stream);
     if (!queue)
         return refuse(cudaErrorInvalidResourceHandle);
     queue->waiting.push_back([=] {
-        for (const cudasim_range &range : reads) {
+        for (const cudasim_span &range : reads) {
             if (complains(what, range.memory, range.bytes, true))
                 return;
             if (!cudasim_memory_written(range.memory, range.bytes)) {
@@ -211,11 +211,11 @@ cudaError_t cudasim_library(cudaStream_t stream, const char *what, std::vector<c
                 return;
             }
         }
-        for (const cudasim_range &range : writes)
+        for (const cudasim_span &range : writes)
             if (complains(what, range.memory, range.bytes, true))
                 return;
         work();
-        for (const cudasim_range &range : writes)
+        for (const cudasim_span &range : writes)
             cudasim_memory_mark(range.memory, range.bytes);
     });
     return state();

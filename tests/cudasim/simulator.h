@@ -54,12 +54,12 @@ void cudasim_note(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* The work of a library on a stream: done in its turn, with device memory open to the host. Each range must be device memory, what is
  * read must have been written before, and what is written counts as written afterwards; a range that is read and written stands in
  * both. `what` names the work in faults. */
-struct cudasim_range {
+struct cudasim_span {
     const void *memory;
     size_t bytes;
 };
-cudaError_t cudasim_library(cudaStream_t stream, const char *what, std::vector<cudasim_range> reads,
-                            std::vector<cudasim_range> writes, std::function<void()> work);
+cudaError_t cudasim_library(cudaStream_t stream, const char *what, std::vector<cudasim_span> reads,
+                            std::vector<cudasim_span> writes, std::function<void()> work);
 
 /* ---- memory.cpp ---- */
 

@@ -77,7 +77,7 @@ static bool list_tensors(listing *l, const dt_model *model, dt_naming naming, dt
         const dt_param_info *info = dt_params_info(model->params, (int)i);
         if (!dt_foreign_name_of(naming, info->name, &l->names[i]))
             return dt_fail(error, "the format has no place for \"%s\"", info->name);
-        if (!list_parts(l, info, dt_params_value(model->params, (int)i), i, error))
+        if (!list_parts(l, info, dt_params_look(model->params, (int)i), i, error))
             return false;
     }
     return true;

@@ -50,7 +50,7 @@ bool dt_model_fingerprint(dt_model *model, char text[DT_FINGERPRINT], dt_error *
     for (int i = 0; i < dt_params_count(model->params); i++) {
         const dt_param_info *info = dt_params_info(model->params, i);
         hash = hash_text(hash, info->name);
-        hash = dt_hash_bytes(hash, dt_params_value(model->params, i), info->count * sizeof(float));
+        hash = dt_hash_bytes(hash, dt_params_look(model->params, i), info->count * sizeof(float));
     }
     dt_hash_text16(hash, text);
     return true;

@@ -42,12 +42,14 @@ static bool embed_prompts(dt_model *model, const dt_classes *classes, const char
                           size_t template_count, const dt_backend *backend, int batch, dt_progress progress,
                           dt_error *error)
 {
-    float *weight = dt_params_value(model->params, dt_params_find(model->params, "head.weight"));
-    float scale = expf(*dt_params_value(model->params, dt_params_find(model->params, "logit_scale")));
+    int head = dt_params_find(model->params, "head.weight");
+    float *weight = dt_params_value(model->params, head);
+    float scale = expf(*dt_params_look(model->params, dt_params_find(model->params, "logit_scale")));
     size_t count = classes->count * (size_t)model->config.embed_dim;
     dt_encoder *encoder = dt_text_encoder_new(model, backend, batch, error);
     bool good = encoder &&
                 dt_classes_embed(classes, templates, template_count, model, encoder, weight, progress, error);
+    weight = dt_params_value(model->params, head); /* asked for again: the encoder has run since */
     for (size_t i = 0; good && i < count; i++)
         weight[i] *= scale;
     dt_encoder_free(encoder);

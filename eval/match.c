@@ -283,7 +283,7 @@ static bool check_scalars(dt_params *params, const dt_weights *w, dt_error *erro
     static const char *const names[] = {"logit_scale", "logit_bias"};
     for (int k = 0; k < 2; k++) {
         int i = dt_params_find(params, names[k]);
-        float value = i < 0 ? 0 : *dt_params_value(params, i);
+        float value = i < 0 ? 0 : *dt_params_look(params, i);
         if (!isfinite(value) || (k == 0 && !isfinite(expf(value))))
             return dt_fail(error, "%s: %s is %g; expected %s", dt_weights_path(w), names[k], (double)value,
                            k ? "a finite number" : "the logarithm of a finite factor");
@@ -295,7 +295,7 @@ bool dt_model_match(dt_model *model, const dt_weights *w, dt_naming naming, bool
 {
     size_t count = (size_t)dt_params_count(model->params);
     source *sources = calloc(count + 1, sizeof *sources);
-    bool *used = calloc(dt_weights_count(w) + 1, sizeof *used), fresh = !dt_params_values(model->params);
+    bool *used = calloc(dt_weights_count(w) + 1, sizeof *used), fresh = !dt_params_allocated(model->params);
     const float **lent = calloc(count + 1, sizeof *lent);
     bool good = (sources && used && lent) || dt_fail(error, "out of memory");
     good = good && find_sources(model, w, naming, resize, sources, used, error);

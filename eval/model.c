@@ -145,7 +145,7 @@ dt_model *dt_model_with_head(dt_model *old, json_t *head, dt_error *error)
         const dt_param_info *info = dt_params_info(model->params, i);
         int from = dt_params_find(old->params, info->name);
         if (from >= 0 && strncmp(info->name, "head.", 5))
-            memcpy(dt_params_value(model->params, i), dt_params_value(old->params, from), info->count * sizeof(float));
+            memcpy(dt_params_value(model->params, i), dt_params_look(old->params, from), info->count * sizeof(float));
     }
     json_decref(json);
     json_decref(head);

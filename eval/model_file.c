@@ -18,7 +18,7 @@ dt_st_tensor *dt_model_tensors(const dt_model *model, size_t extra, size_t *coun
     for (size_t i = 0; list && i < own; i++) {
         const dt_param_info *info = dt_params_info(model->params, (int)i);
         list[i] = (dt_st_tensor){.name = info->name, .type = DT_ST_F32, .rank = info->shape.rank,
-                                 .data = dt_params_value(model->params, (int)i)};
+                                 .data = dt_params_look(model->params, (int)i)};
         memcpy(list[i].shape, info->shape.dim, sizeof info->shape.dim);
     }
     *count = own;
@@ -61,7 +61,7 @@ bool dt_model_check_finite(const dt_model *model, dt_error *error)
 {
     for (int i = 0; i < dt_params_count(model->params); i++) {
         const dt_param_info *info = dt_params_info(model->params, i);
-        const float *value = dt_params_value(model->params, i);
+        const float *value = dt_params_look(model->params, i);
         for (size_t k = 0; k < info->count; k++)
             if (!isfinite(value[k]))
                 return dt_fail(error, "the model's tensor \"%.200s\" holds %g, at place %zu of %zu", info->name,

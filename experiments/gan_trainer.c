@@ -16,6 +16,7 @@ typedef struct player {
 
 struct dt_gan_trainer {
     dt_model *model;
+    const dt_backend *backend;
     const dt_gan_train_config *config;
     int batch;
     uint64_t seed;
@@ -136,13 +137,9 @@ static bool make_average(dt_gan_trainer *t, dt_error *error)
 /* average := decay average + (1 - decay) generator; running statistics follow at once. */
 static void follow(dt_gan_trainer *t, float decay)
 {
-    for (int i = 0; i < dt_params_count(t->average); i++) {
-        const dt_param_info *info = dt_params_info(t->average, i);
-        const float *now = dt_params_value(t->model->params, t->source[i]);
-        float *average = dt_params_value(t->average, i), own = info->trainable ? decay : 0;
-        for (size_t k = 0; k < info->count; k++)
-            average[k] = own * average[k] + (1 - own) * now[k];
-    }
+    for (int i = 0; i < dt_params_count(t->average); i++)
+        dt_params_blend(t->average, i, t->model->params, t->source[i], t->backend,
+                        dt_params_info(t->average, i)->trainable ? decay : 0);
 }
 
 dt_params *dt_gan_trainer_average(dt_gan_trainer *t)
@@ -153,7 +150,7 @@ dt_params *dt_gan_trainer_average(dt_gan_trainer *t)
 void dt_gan_trainer_settle(dt_gan_trainer *t)
 {
     for (int i = 0; i < dt_params_count(t->average); i++)
-        memcpy(dt_params_value(t->model->params, t->source[i]), dt_params_value(t->average, i),
+        memcpy(dt_params_value(t->model->params, t->source[i]), dt_params_look(t->average, i),
                sizeof(float) * dt_params_info(t->average, i)->count);
 }
 
@@ -167,7 +164,7 @@ dt_gan_trainer *dt_gan_trainer_new(dt_model *model, const dt_backend *backend, c
         dt_fail(error, "out of memory");
         return NULL;
     }
-    *t = (dt_gan_trainer){.model = model, .config = config, .batch = batch_size, .seed = seed, .generator_last = {NAN, NAN}};
+    *t = (dt_gan_trainer){.model = model, .backend = backend, .config = config, .batch = batch_size, .seed = seed, .generator_last = {NAN, NAN}};
     if (config->penalty != DT_PENALTY_NONE && model->config.gan.discriminator_norm == DT_GAN_NORM_BATCH) {
         dt_fail(error, "objective.penalty: a slope is of one sample alone, which batch norm in the discriminator makes it not; "
                        "choose the discriminator_norm \"none\" or \"spectral\"");

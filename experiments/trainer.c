@@ -208,7 +208,7 @@ static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens
         dt_plan_read(p->plan, p->text, t->text + k * embedding);
     }
     program *p = &t->compare;
-    memset(dt_params_gradients(t->model->params), 0, sizeof(float) * dt_params_size(t->model->params));
+    dt_params_clear_gradients(t->model->params);
     dt_plan_write(p->plan, p->image, t->image);
     dt_plan_write(p->plan, p->text, t->text);
     if (!run(t, p, 0, error))
@@ -231,7 +231,7 @@ static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens
 bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, float learning_rate,
                      dt_step_result *result, dt_error *error)
 {
-    float loss = NAN, *scale = dt_params_value(t->model->params, t->scale);
+    float loss = NAN;
     bool good = t->options.chunk_size ? run_chunks(t, images, tokens, &loss, error)
                                       : run_whole(t, images, tokens, &loss, error);
     if (!good)
@@ -244,9 +244,8 @@ bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, 
     if (!isfinite(result->grad_norm))
         return dt_fail(error, "the norm of the gradients is %g; a lower learning rate or a longer warm-up may help",
                        result->grad_norm);
-    float most = (float)t->options.max_logit_scale;
-    *scale = *scale < 0 ? 0 : *scale > most ? most : *scale;
-    result->logit_scale = (double)*scale;
+    dt_params_limit(t->model->params, t->backend, t->scale, 0, (float)t->options.max_logit_scale);
+    result->logit_scale = (double)dt_params_number(t->model->params, t->scale, 0);
     return true;
 }
 

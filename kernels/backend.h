@@ -73,9 +73,17 @@ typedef struct dt_backend {
     double (*sum_of_squares)(const float *x, size_t count);  /* in float64 */
     void (*adamw)(const dt_adamw_step *step);
     void (*sgd)(const dt_sgd_step *step);
+    void (*blend)(float *to, const float *from, size_t count, float keep); /* to = keep to + (1 - keep) from */
     void (*limit)(float *x, size_t count, float low, float high); /* x = min(max(x, low), high) */
     /* What random ops draw from in the runs that are asked for next, beside dt_call. NULL: dt_call is all. */
     void (*moment)(uint64_t seed, uint32_t step);
+    /* What is asked for between record (false: not now) and recorded is not done but kept, to be done by each replay with the same
+     * memory. recorded gives NULL where something was asked for that cannot be kept. NULL: the backend cannot. */
+    bool (*record)(void);
+    void *(*recorded)(void);
+    void (*replay)(void *recording);
+    void (*forget)(void *recording);
+    void (*memory)(size_t *left, size_t *all); /* bytes; NULL: not known */
     /* Waits for all that was asked for. NULL, or what went wrong since the last time: a text that lives until the next. The
      * pointer itself is NULL where nothing is left to wait for. */
     const char *(*finish)(void);

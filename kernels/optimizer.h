@@ -4,8 +4,6 @@
 
 #include "kernels/params.h"
 
-typedef struct dt_backend dt_backend;
-
 typedef enum { DT_ADAMW, DT_ADAM, DT_SGD } dt_optimizer_kind;
 
 /* ADAMW (Loshchilov & Hutter, 2019): p *= 1 - lr wd, then p -= lr m^ / (sqrt v^ + eps). ADAM: weight decay is added to
@@ -34,7 +32,7 @@ double dt_optimizer_step(dt_optimizer *optimizer, float learning_rate);
 /* State for checkpoints: `slots` buffers of dt_params_size floats (AdamW: first and second moments; SGD: velocity) and
  * the number of steps taken. */
 int dt_optimizer_slots(const dt_optimizer *optimizer);
-float *dt_optimizer_slot(dt_optimizer *optimizer, int slot);
+float *dt_optimizer_slot(dt_optimizer *optimizer, int slot); /* on the host, as dt_params_value gives values */
 const char *dt_optimizer_slot_name(const dt_optimizer *optimizer, int slot);
 uint64_t dt_optimizer_steps(const dt_optimizer *optimizer);
 void dt_optimizer_set_steps(dt_optimizer *optimizer, uint64_t steps);
@@ -44,23 +42,35 @@ void dt_optimizer_set_steps(dt_optimizer *optimizer, uint64_t steps);
 typedef enum { DT_SCHEDULE_CONSTANT, DT_SCHEDULE_COSINE } dt_schedule;
 double dt_learning_rate(dt_schedule schedule, double base, uint64_t step, uint64_t warmup, uint64_t steps);
 
-/* ---- For the backends: one call for each run of equal treatment ---- */
+/* ---- For the backends: one call for all parameters ---- */
+
+/* A stretch of the parameter buffer that is treated the same, at most DT_STRETCH floats, so that a table of them is work of even size. */
+enum { DT_STRETCH = 1 << 14 };
+typedef struct dt_stretch {
+    uint64_t from;
+    uint32_t count;
+    float rate, decay; /* times the step's lr; weight decay */
+} dt_stretch;
 
 typedef struct dt_adamw_step {
     float *value, *m, *v;
     const float *gradient;
-    size_t count;
-    float gradient_scale;           /* from clipping */
+    uint16_t *narrowed;         /* the new values in bfloat16 too; NULL: not wanted */
+    const dt_stretch *stretch;  /* in the backend's memory */
+    size_t stretches;
+    float gradient_scale;       /* from clipping */
     float lr, beta1, beta2, eps;
-    float bias1, bias2;             /* 1 - beta1^t, 1 - beta2^t */
-    float decay, l2;                /* decoupled, coupled; 0: none */
+    float bias1, bias2;         /* 1 - beta1^t, 1 - beta2^t */
+    bool coupled;               /* Adam: weight decay goes into the gradient (L2), not beside it */
 } dt_adamw_step;
 
 typedef struct dt_sgd_step {
     float *value, *velocity;
     const float *gradient;
-    size_t count;
-    float gradient_scale, lr, momentum, l2;
+    uint16_t *narrowed;
+    const dt_stretch *stretch;
+    size_t stretches;
+    float gradient_scale, lr, momentum;
     bool nesterov, first;
 } dt_sgd_step;
 

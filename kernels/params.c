@@ -1,21 +1,12 @@
 #include "kernels/params.h"
 
 #include "kernels/op.h"
+#include "kernels/param_sides.h"
 #include "kernels/random.h"
 #include "kernels/store.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-struct dt_params {
-    dt_arena *arena;
-    dt_param_info *info;
-    int count, capacity;
-    float *values, *gradients, *buffers;
-    void *blocks[3];     /* what these three lie in */
-    const float **lent;  /* by parameter; NULL: none is lent */
-    size_t size, buffer_size;
-};
 
 dt_params *dt_params_new(void)
 {
@@ -34,7 +25,8 @@ void dt_params_free(dt_params *params)
     dt_arena_free(params->arena);
     free(params->info);
     free(params->lent);
-    for (int i = 0; i < 3; i++)
+    dt_params_leave(params);
+    for (int i = 0; i < DT_SIDES; i++)
         free(params->blocks[i]);
     free(params);
 }
@@ -103,7 +95,7 @@ static dt_tensor *use(dt_scope scope, const char *name, dt_shape shape, dt_init 
         return dt_graph_fail(g, "parameter", "out of memory while recording");
     g->label = scope.prefix;
     int i = dt_params_find(params, full);
-    if (i < 0 && (params->values || params->buffers))
+    if (i < 0 && params->side[DT_SIDE_VALUES].host)
         return dt_graph_fail(g, "parameter", "%s is new, but the parameters are allocated already", full);
     if (i < 0 && (i = declare(params, full, shape, init, trainable)) < 0)
         return dt_graph_fail(g, "parameter", "out of memory while recording");
@@ -160,10 +152,13 @@ static float *zeros(size_t count, void **block)
 
 static bool make_room(dt_params *params)
 {
-    params->values = zeros(params->size, &params->blocks[0]);
-    params->gradients = zeros(params->size, &params->blocks[1]);
-    params->buffers = zeros(params->buffer_size, &params->blocks[2]);
-    return params->values && params->gradients && params->buffers;
+    const size_t count[] = {params->size, params->size, params->buffer_size};
+    bool good = true;
+    for (int i = 0; i < DT_SIDES; i++) {
+        params->side[i] = (dt_side){.host = zeros(count[i], &params->blocks[i]), .count = count[i]};
+        good = good && params->side[i].host;
+    }
+    return good;
 }
 
 bool dt_params_allocate(dt_params *params, uint64_t seed)
@@ -184,6 +179,11 @@ bool dt_params_place(dt_params *params, const float *const *lent)
     return make_room(params);
 }
 
+bool dt_params_allocated(const dt_params *params)
+{
+    return params->side[DT_SIDE_VALUES].host != NULL;
+}
+
 int dt_params_count(const dt_params *params)
 {
     return params->count;
@@ -197,35 +197,6 @@ const dt_param_info *dt_params_info(const dt_params *params, int i)
 void dt_params_set_rate(dt_params *params, int i, float rate)
 {
     params->info[i].rate = rate;
-}
-
-float *dt_params_value(dt_params *params, int i)
-{
-    const dt_param_info *info = &params->info[i];
-    if (params->lent && params->lent[i])
-        return (float *)(uintptr_t)params->lent[i];
-    return (info->trainable ? params->values : params->buffers) + info->offset;
-}
-
-float *dt_params_gradient(dt_params *params, int i)
-{
-    const dt_param_info *info = &params->info[i];
-    return info->trainable ? params->gradients + info->offset : NULL;
-}
-
-float *dt_params_values(dt_params *params)
-{
-    return params->values;
-}
-
-float *dt_params_gradients(dt_params *params)
-{
-    return params->gradients;
-}
-
-float *dt_params_buffers(dt_params *params)
-{
-    return params->buffers;
 }
 
 size_t dt_params_size(const dt_params *params)

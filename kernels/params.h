@@ -6,6 +6,8 @@
 
 #include "kernels/graph.h"
 
+typedef struct dt_backend dt_backend;
+
 typedef enum { DT_INIT_ZEROS, DT_INIT_FILL, DT_INIT_NORMAL, DT_INIT_UNIFORM } dt_init_kind;
 
 /* How a parameter starts: the fill value, the standard deviation, or the bound of U(-a, a). */
@@ -50,6 +52,8 @@ bool dt_params_allocate(dt_params *params, uint64_t seed);
  * an error of the graph. False: no memory. */
 bool dt_params_place(dt_params *params, const float *const *lent);
 
+bool dt_params_allocated(const dt_params *params); /* by either */
+
 /* Parameters and buffers in the order of declaration. */
 int dt_params_count(const dt_params *params);
 const dt_param_info *dt_params_info(const dt_params *params, int i);
@@ -59,9 +63,16 @@ int dt_params_find(const dt_params *params, const char *name); /* -1: none */
  * its gradient would need is not computed: to be set before dt_store_gradients. Without effect on a buffer. */
 void dt_params_set_rate(dt_params *params, int i, float rate);
 
-/* The values of parameter or buffer i, and its gradient (NULL for a buffer); valid until the params are freed. */
+/* All of the following give host memory. Where a device of its own memory computes, what it wrote last is fetched first, and
+ * what the caller writes is sent before the next run: a pointer is good for writing until then, and for reading until the params are
+ * freed, if it is asked for again after each run. */
+
+/* The values of parameter or buffer i, and its gradient (NULL for a buffer). */
 float *dt_params_value(dt_params *params, int i);
 float *dt_params_gradient(dt_params *params, int i);
+
+/* The same only to look at, which spares the sending. */
+const float *dt_params_look(dt_params *params, int i);
 
 /* The whole contiguous buffers and their lengths in floats. Between parameters lie pads of zeros to 64 bytes. */
 float *dt_params_values(dt_params *params);
@@ -77,7 +88,41 @@ size_t dt_params_trainable(const dt_params *params); /* numbers that are trained
 void dt_store_gradients(dt_tensor *loss, bool accumulate);
 void dt_store_gradients_from(dt_tensor *const *ys, dt_tensor *const *dys, int results, bool accumulate);
 
+/* One number of parameter or buffer i, which may lie on a device. */
+float dt_params_number(dt_params *params, int i, size_t at);
+
+/* Values of parameter i are kept in [low, high], where the backend computes. */
+void dt_params_limit(dt_params *params, const dt_backend *backend, int i, float low, float high);
+
+/* Values i of params := keep values + (1 - keep) values of parameter j of `from`, where the backend computes. Both sets are settled
+ * there. */
+void dt_params_blend(dt_params *params, int i, dt_params *from, int j, const dt_backend *backend, float keep);
+
+/* Gradients that are all zero, before they are added to. */
+void dt_params_clear_gradients(dt_params *params);
+
 /* Records buffer := value, done at the end of a run. `buffer` comes from dt_buffer. */
 void dt_update(dt_tensor *buffer, dt_tensor *value);
+
+/* ---- For plans and optimizers (kernels/residence.c) ----
+ *
+ * Three parts, each of which lies on the host and, where a backend has memory of its own, there too; a set computes on one such
+ * backend in its life. */
+
+typedef enum { DT_VALUES = 1, DT_GRADIENTS = 2, DT_BUFFERS = 4, DT_NARROWED = 8 /* values in bfloat16 */ } dt_params_part;
+
+/* Makes room for parts there. False: no memory. */
+bool dt_params_settle(dt_params *params, const dt_backend *backend, unsigned parts);
+
+/* Where the backend finds a part, and parameter or buffer i, its gradient (NULL: none) and its values in bfloat16. */
+float *dt_params_part_at(dt_params *params, const dt_backend *backend, dt_params_part part);
+float *dt_params_value_at(dt_params *params, const dt_backend *backend, int i);
+float *dt_params_gradient_at(dt_params *params, const dt_backend *backend, int i);
+uint16_t *dt_params_narrowed(dt_params *params); /* of all values; NULL: nobody asked for them */
+uint16_t *dt_params_narrowed_at(dt_params *params, int i);
+
+/* Before a run that reads parts: what was written last elsewhere is brought there. After one that wrote them: it is what counts. */
+void dt_params_bring(dt_params *params, const dt_backend *backend, unsigned parts);
+void dt_params_wrote(dt_params *params, const dt_backend *backend, unsigned parts);
 
 #endif

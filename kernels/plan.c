@@ -41,7 +41,7 @@ static bool schedule(dt_plan *plan)
 {
     dt_graph *g = plan->graph;
     bool *needed = calloc((size_t)g->nodes + 1, sizeof *needed);
-    plan->list = (dt_schedule_list){.graph = g, .arena = plan->arena};
+    plan->list = (dt_schedule_list){.graph = g, .arena = plan->arena, .tensors = g->tensors};
     plan->list.node = dt_arena_alloc(plan->arena, sizeof(dt_node *) * (size_t)(g->nodes + 1));
     plan->list.uses = dt_arena_alloc(plan->arena, sizeof(int) * (size_t)(g->tensors + 1));
     if (!needed || !plan->list.node || !plan->list.uses) {
@@ -100,14 +100,30 @@ static void *own(dt_plan *plan, const dt_tensor *x)
     return plan->owned[plan->owns++] = memory;
 }
 
+/* Which parts of the parameters a run reads and writes, and room for them where it runs. */
+static bool settle_params(dt_plan *plan)
+{
+    dt_params *params = plan->graph->params;
+    if (!dt_params_allocated(params))
+        return fail(plan, "plan", "the parameters are not allocated");
+    plan->reads = DT_VALUES | DT_BUFFERS | (plan->backend->precision == DT_MIXED ? DT_NARROWED : 0);
+    for (int k = 0; k < plan->list.count; k++) {
+        const dt_node *node = plan->list.node[k];
+        if (node->op == &dt_op_store)
+            plan->writes |= dt_updates_buffer(node) ? DT_BUFFERS : DT_GRADIENTS;
+    }
+    plan->reads |= plan->writes & DT_GRADIENTS; /* some may be added to, others stay */
+    return dt_params_settle(params, plan->backend, plan->reads) ||
+           fail(plan, "plan", "no memory on the device for the parameters (%zu values), or they lie on another one",
+                dt_params_size(params));
+}
+
 static bool place_leaf(dt_plan *plan, const dt_node *node)
 {
     const dt_tensor *x = &node->output[0];
     void *memory;
     if (node->op == &dt_op_param) {
-        if (!dt_params_values(plan->graph->params))
-            return fail(plan, "plan", "the parameters are not allocated");
-        memory = dt_params_value(plan->graph->params, *(const int *)node->attributes);
+        memory = dt_params_value_at(plan->graph->params, plan->backend, *(const int *)node->attributes);
     } else {
         memory = own(plan, x);
         if (memory && node->op == &dt_op_constant)
@@ -120,6 +136,8 @@ static bool place_leaf(dt_plan *plan, const dt_node *node)
 static bool place_leaves(dt_plan *plan)
 {
     const dt_graph *g = plan->graph;
+    if (g->params && !settle_params(plan))
+        return false;
     plan->owned = dt_arena_alloc(plan->arena, sizeof(void *) * (size_t)(g->nodes + 1));
     if (!plan->owned)
         return no_memory(plan);
@@ -130,32 +148,26 @@ static bool place_leaves(dt_plan *plan)
     return true;
 }
 
-/* The tensor that x is a view of, or x. */
-static const dt_tensor *root(const dt_tensor *x)
-{
-    while (x->node->op->flags & DT_OP_VIEW)
-        x = x->node->input[0];
-    return x;
-}
-
 static void find_last_reads(dt_plan *plan)
 {
     const dt_graph *g = plan->graph;
     for (int k = 0; k < plan->list.count; k++)
         for (int i = 0; i < plan->list.node[k]->inputs; i++)
-            plan->last[root(plan->list.node[k]->input[i])->id] = k;
+            plan->last[dt_view_root(plan->list.node[k]->input[i])->id] = k;
     for (int i = 0; i < g->keeps; i++)
-        plan->last[root(g->kept[i])->id] = plan->list.count;
+        plan->last[dt_view_root(g->kept[i])->id] = plan->list.count;
     for (int k = 0; k < plan->list.count; k++) /* read once more when the run ends */
         if (dt_updates_buffer(plan->list.node[k]))
-            plan->last[root(plan->list.node[k]->input[0])->id] = plan->list.count;
+            plan->last[dt_view_root(plan->list.node[k]->input[0])->id] = plan->list.count;
 }
 
 /* A gradient is computed where it is to be stored, if nothing else is stored there. */
 static float *gradient_home(const dt_plan *plan, const dt_node *node)
 {
     const dt_store *what = node->attributes;
-    return what->target == DT_STORE_GRADIENT ? dt_params_gradient(plan->graph->params, what->param) : NULL;
+    return what->target == DT_STORE_GRADIENT
+               ? dt_params_gradient_at(plan->graph->params, plan->backend, what->param)
+               : NULL;
 }
 
 static bool place_gradients(dt_plan *plan)
@@ -164,7 +176,7 @@ static bool place_gradients(dt_plan *plan)
         const dt_node *node = plan->list.node[k];
         if (node->op != &dt_op_store)
             continue;
-        const dt_tensor *x = root(node->input[0]);
+        const dt_tensor *x = dt_view_root(node->input[0]);
         float *home = gradient_home(plan, node);
         if (!home || x->node->op->flags & DT_OP_LEAF || plan->place[x->id] != DT_NOWHERE)
             continue;
@@ -219,7 +231,7 @@ static bool place_results(dt_plan *plan)
 
 /* ---- Kernels ---- */
 
-static const dt_kernel *kernel_of(const dt_backend *backend, const dt_op *op)
+const dt_kernel *dt_kernel_of(const dt_backend *backend, const dt_op *op)
 {
     if (dt_pointwise_code(op) >= 0)
         op = &dt_op_chain;
@@ -241,12 +253,12 @@ static bool prepare_step(dt_plan *plan, int k)
     s->workspace = DT_NOWHERE;
     if (node->op->flags & (DT_OP_VIEW | DT_OP_EFFECT))
         return true;
-    if (!(s->kernel = kernel_of(plan->backend, node->op)))
+    if (!(s->kernel = dt_kernel_of(plan->backend, node->op)))
         return fail(plan, node->op->name, "the %s backend has no such kernel", plan->backend->name);
     s->flops = node->op->flops ? node->op->flops(node) : 0;
     plan->facts.flops += s->flops;
     plan->facts.kernels++;
-    dt_preparation preparation = {.node = node};
+    dt_preparation preparation = {.node = node, .precision = plan->backend->precision};
     if (s->kernel->prepare && !s->kernel->prepare(&preparation)) {
         plan->graph->label = node->label;
         return fail(plan, node->op->name, "%s", preparation.message);
@@ -255,6 +267,26 @@ static bool prepare_step(dt_plan *plan, int k)
     if (preparation.workspace)
         s->workspace = new_storage(plan, preparation.workspace, k, k, false, NULL);
     return !preparation.workspace || s->workspace != DT_NOWHERE;
+}
+
+/* Says how much is asked for, what there is, and which batch might fit: results grow with it, all else does not. */
+static bool no_room(dt_plan *plan, size_t bytes)
+{
+    size_t left = 0, all = 0;
+    double mib = 1.0 / (1 << 20);
+    char fits[64] = "a smaller batch needs less";
+    if (bytes != SIZE_MAX && plan->backend->memory)
+        plan->backend->memory(&left, &all);
+    int64_t most = all ? (int64_t)((double)plan->options.batch * 0.97 * (double)left / (double)bytes) : 0;
+    if (most > 0)
+        snprintf(fits, sizeof fits, "a batch of about %lld instead of %lld would fit", (long long)most,
+                 (long long)plan->options.batch);
+    if (bytes == SIZE_MAX)
+        return no_memory(plan);
+    if (!all)
+        return fail(plan, "plan", "no memory for %.1f MiB of intermediate results; %s", mib * (double)bytes, fits);
+    return fail(plan, "plan", "no memory for %.1f MiB of intermediate results beside %.1f MiB of inputs: %.1f of the device's %.1f MiB are "
+                "free; %s", mib * (double)bytes, mib * (double)plan->facts.input_bytes, mib * (double)left, mib * (double)all, fits);
 }
 
 static bool lay_out_block(dt_plan *plan)
@@ -274,8 +306,7 @@ static bool lay_out_block(dt_plan *plan)
         if (!plan->store[i].given)
             plan->store[i].memory = plan->block + interval[c++].offset;
     free(interval);
-    return plan->block || fail(plan, "plan", "no memory for %zu bytes of intermediate results; a smaller batch "
-                                             "needs less", bytes);
+    return plan->block || no_room(plan, bytes);
 }
 
 /* The timing entry of a kernel's name. */
@@ -305,6 +336,36 @@ static void bind(dt_plan *plan)
     }
 }
 
+/* A number for each tensor, DT_NOWHERE at first. */
+static bool make_table(dt_plan *plan, int **table, size_t tensors)
+{
+    *table = dt_arena_alloc(plan->arena, sizeof **table * tensors);
+    if (!*table)
+        return no_memory(plan);
+    memset(*table, 0xff, sizeof **table * tensors);
+    return true;
+}
+
+/* Tensors that the narrowing adds are placed like others, except the bfloat16 values of parameters. */
+static bool narrow_results(dt_plan *plan)
+{
+    int *place = plan->place;
+    if (!dt_narrow_results(&plan->list, plan->backend) ||
+        !make_table(plan, &plan->place, (size_t)plan->list.tensors + 1))
+        return no_memory(plan);
+    memcpy(plan->place, place, sizeof *place * (size_t)plan->graph->tensors);
+    for (int k = 0; k < plan->list.count; k++)
+        for (int i = 0; i < plan->list.node[k]->inputs; i++) {
+            const dt_tensor *x = plan->list.node[k]->input[i];
+            if (x->dtype != DT_BF16 || x->node->op != &dt_op_param || plan->place[x->id] != DT_NOWHERE)
+                continue;
+            void *memory = dt_params_narrowed_at(plan->graph->params, *(const int *)x->node->attributes);
+            if ((plan->place[x->id] = new_storage(plan, 0, 0, 0, true, memory)) == DT_NOWHERE)
+                return false;
+        }
+    return true;
+}
+
 dt_plan *dt_plan_new(dt_graph *g, const dt_backend *backend, const dt_plan_options *options)
 {
     if (g->error)
@@ -317,13 +378,13 @@ dt_plan *dt_plan_new(dt_graph *g, const dt_backend *backend, const dt_plan_optio
     }
     plan->graph = g;
     plan->backend = backend;
-    size_t tensors = (size_t)g->tensors + 1;
-    plan->place = dt_arena_alloc(plan->arena, sizeof *plan->place * tensors);
-    plan->last = dt_arena_alloc(plan->arena, sizeof *plan->last * tensors);
-    if (plan->place)
-        memset(plan->place, 0xff, sizeof *plan->place * tensors); /* DT_NOWHERE */
-    bool good = plan->place && plan->last && schedule(plan) && place_leaves(plan);
-    good = good && ((options && options->no_fusion) || dt_fuse(&plan->list) || no_memory(plan));
+    if (options)
+        plan->options = *options;
+    plan->replays = backend->record && !plan->options.no_replay;
+    bool good = make_table(plan, &plan->place, (size_t)g->tensors + 1) && schedule(plan) && place_leaves(plan);
+    good = good && (plan->options.no_fusion || dt_fuse(&plan->list) || no_memory(plan));
+    good = good && (backend->precision != DT_MIXED || narrow_results(plan));
+    good = good && make_table(plan, &plan->last, (size_t)plan->list.tensors + 1);
     plan->step = good ? dt_arena_alloc(plan->arena, sizeof(dt_plan_step) * (size_t)(plan->list.count + 1)) : NULL;
     plan->timings = good ? dt_arena_alloc(plan->arena, sizeof(dt_timing) * (size_t)(plan->list.count + 1)) : NULL;
     good = plan->step && plan->timings;
@@ -347,6 +408,8 @@ void dt_plan_free(dt_plan *plan)
 {
     if (!plan)
         return;
+    if (plan->recording)
+        plan->backend->forget(plan->recording);
     for (int k = 0; plan->step && k < plan->list.count; k++)
         if (plan->step[k].kernel && plan->step[k].kernel->release)
             plan->step[k].kernel->release(plan->step[k].call.state);

@@ -12,6 +12,8 @@ typedef struct dt_plan dt_plan;
 
 typedef struct dt_plan_options {
     bool no_fusion; /* one kernel a node: for tests and for finding faults */
+    bool no_replay; /* kernel by kernel each time, where a backend could record a run and replay it */
+    int64_t batch;  /* for the message that there is no memory: how many samples the inputs hold; 0: not said */
 } dt_plan_options;
 
 /* Plans what dt_keep, dt_store_gradients and dt_update ask of g. Borrows g, its parameters (which must be
@@ -28,6 +30,12 @@ bool dt_plan_read(const dt_plan *plan, const dt_tensor *kept, void *host);
 /* Runs everything once; random ops draw the numbers of (seed, step). Returns NULL, or what went wrong: a text that
  * lives until the next run. Gradients and buffers may then be partly written. */
 const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t step);
+
+/* The same in two parts, for who has other things to do while a device computes: dt_plan_start asks for the run (the CPU has done
+ * it when the call is back), dt_plan_finish waits for it. The inputs must not be written between. After a start that returned an error
+ * nothing is left to wait for. */
+const char *dt_plan_start(dt_plan *plan, uint64_t seed, uint32_t step);
+const char *dt_plan_finish(dt_plan *plan);
 
 /* Which float32 tensor first holds a number that is not finite: runs everything once more on the inputs that lie there, looks at
  * what each kernel reads that it was given and at all that it makes, and stops where something is found. Returns NULL (all is

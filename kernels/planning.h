@@ -12,11 +12,26 @@ typedef struct dt_schedule_list {
     const dt_node **node;
     int count;
     int *uses;
+    int tensors; /* ids that are given out: those of the graph, and of what the planner adds */
 } dt_schedule_list;
 
 /* Joins nodes: activation and residual sum into the linear layer before them, neighbouring pointwise nodes into chains.
  * False: no memory. */
 bool dt_fuse(dt_schedule_list *list);
+
+/* For plans of DT_MIXED precision: decides which results are bfloat16, and puts casts where types differ. Adds nodes and
+ * tensors to the list, whose ids follow those of the graph. False: no memory. */
+bool dt_narrow_results(dt_schedule_list *list, const dt_backend *backend);
+
+const dt_kernel *dt_kernel_of(const dt_backend *backend, const dt_op *op); /* NULL: there is none */
+
+/* The tensor that x is a view of, or x. */
+static inline const dt_tensor *dt_view_root(const dt_tensor *x)
+{
+    while (x->node->op->flags & DT_OP_VIEW)
+        x = x->node->input[0];
+    return x;
+}
 
 /* A stretch of memory that is needed from position `first` to `last` (inclusive) of a schedule. */
 typedef struct dt_interval {
@@ -55,6 +70,7 @@ typedef struct dt_timing {
 struct dt_plan {
     dt_graph *graph;
     const dt_backend *backend;
+    dt_plan_options options;
     dt_arena *arena;
     dt_schedule_list list;
     dt_plan_step *step;
@@ -65,6 +81,10 @@ struct dt_plan {
     void **owned; /* device memory of inputs and constants */
     int owns;
     char *block;
+    unsigned reads, writes; /* parts of the parameters, as dt_params_part */
+    bool replays;           /* the backend may record this plan's run */
+    int runs;               /* until there is a recording */
+    void *recording;
     dt_plan_facts facts;
     dt_timing *timings;
     int timed;

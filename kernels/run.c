@@ -44,7 +44,8 @@ static void carry_out(dt_plan *plan, const dt_call *call, bool at_end)
     const dt_tensor *x = call->node->input[0];
     if (at_end != dt_updates_buffer(call->node))
         return;
-    float *to = at_end ? dt_params_value(params, what->param) : dt_params_gradient(params, what->param);
+    float *to = at_end ? dt_params_value_at(params, plan->backend, what->param)
+                       : dt_params_gradient_at(params, plan->backend, what->param);
     if (what->target == DT_STORE_ADD_GRADIENT)
         plan->backend->add(to, call->in[0], (size_t)dt_count(&x->shape));
     else if (to != call->in[0])
@@ -58,6 +59,12 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void note_fault(dt_plan *plan, const char *message)
+{
+    if (message && !plan->fault[0])
+        snprintf(plan->fault, sizeof plan->fault, "%s", message);
+}
+
 static void run_step(dt_plan *plan, dt_plan_step *s, uint64_t seed, uint32_t number)
 {
     double start = plan->profile ? now() : 0;
@@ -68,6 +75,8 @@ static void run_step(dt_plan *plan, dt_plan_step *s, uint64_t seed, uint32_t num
     else if (s->call.node->op == &dt_op_store)
         carry_out(plan, &s->call, false);
     if (plan->profile) {
+        if (plan->backend->finish && !plan->fault[0])
+            note_fault(plan, plan->backend->finish());
         plan->timings[s->timing].seconds += now() - start;
         plan->timings[s->timing].flops += s->flops;
     }
@@ -99,11 +108,16 @@ const char *dt_plan_says(dt_plan *plan, const dt_node *node, const char *format,
     return plan->message;
 }
 
-const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t number)
+/* Kernel by kernel. `careful` waits for each, so that one which fails is known by its op. */
+static const char *run_steps(dt_plan *plan, uint64_t seed, uint32_t number, bool careful)
 {
-    plan->fault[0] = 0;
     for (int k = 0; k < plan->list.count; k++) {
         run_step(plan, &plan->step[k], seed, number);
+        if (careful && plan->step[k].kernel && !plan->fault[0])
+            note_fault(plan, plan->backend->finish());
+        const char *name = plan->step[k].call.node->op->name;
+        if (!strncmp(plan->fault, name, strlen(name))) /* an alarm, which names its op */
+            return plan->fault;
         if (plan->fault[0])
             return dt_plan_says(plan, plan->step[k].call.node, ": %s", plan->fault);
     }
@@ -111,6 +125,58 @@ const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t number)
         if (dt_updates_buffer(plan->step[k].call.node))
             carry_out(plan, &plan->step[k].call, true);
     return NULL;
+}
+
+/* What the second run asks for is recorded, and replayed from then on: one call in place of hundreds. Where that does not work, kernel by
+ * kernel is as right. */
+static const char *replay(dt_plan *plan, uint64_t seed, uint32_t number)
+{
+    const dt_backend *backend = plan->backend;
+    if (!plan->recording) {
+        plan->replays = backend->record();
+        const char *message = run_steps(plan, seed, number, false);
+        plan->recording = plan->replays ? backend->recorded() : NULL;
+        if (message || !plan->replays)
+            return message;
+        if (!(plan->replays = plan->recording != NULL))
+            return run_steps(plan, seed, number, false);
+    }
+    backend->replay(plan->recording);
+    return NULL;
+}
+
+const char *dt_plan_start(dt_plan *plan, uint64_t seed, uint32_t number)
+{
+    const dt_backend *backend = plan->backend;
+    dt_params *params = plan->graph->params;
+    bool careful = backend->finish && plan->runs == 0;
+    plan->fault[0] = 0;
+    if (params)
+        dt_params_bring(params, backend, plan->reads);
+    if (backend->moment)
+        backend->moment(seed, number);
+    const char *message = plan->replays && plan->runs > 0 && !plan->profile ? replay(plan, seed, number)
+                                                                          : run_steps(plan, seed, number, careful);
+    if (params)
+        dt_params_wrote(params, backend, plan->writes);
+    plan->runs = 1;
+    if (message && backend->finish)
+        backend->finish(); /* what else went wrong is a consequence */
+    return message;
+}
+
+const char *dt_plan_finish(dt_plan *plan)
+{
+    const char *message = plan->backend->finish ? plan->backend->finish() : NULL;
+    if (message)
+        snprintf(plan->message, sizeof plan->message, "%s", message);
+    return message ? plan->message : NULL;
+}
+
+const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t number)
+{
+    const char *message = dt_plan_start(plan, seed, number);
+    return message ? message : dt_plan_finish(plan);
 }
 
 dt_plan_facts dt_plan_describe(const dt_plan *plan)

@@ -5,17 +5,31 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+
+/* Elements [from, from + n) of a float tensor as float32. */
+static void read_part(const dt_plan *plan, const dt_tensor *x, const char *memory, int64_t from, int64_t n, float *part)
+{
+    size_t each = dt_dtype_size(x->dtype);
+    plan->backend->read(part, memory + each * (size_t)from, each * (size_t)n);
+    for (int64_t i = n - 1; i >= 0 && x->dtype == DT_BF16; i--) { /* from the end: the narrow ones lie in the same place */
+        uint16_t half;
+        memcpy(&half, (const char *)part + sizeof half * (size_t)i, sizeof half);
+        uint32_t bits = (uint32_t)half << 16;
+        memcpy(&part[i], &bits, sizeof bits);
+    }
+}
 
 /* The first float of x that is not finite, and its value; -1: all are. */
 static int64_t first_bad(const dt_plan *plan, const dt_tensor *x, const void *memory, float *value)
 {
     enum { PART = 4096 };
     float part[PART];
-    int64_t count = x->dtype == DT_F32 ? dt_count(&x->shape) : 0;
+    int64_t count = x->dtype == DT_I32 ? 0 : dt_count(&x->shape);
     for (int64_t from = 0; from < count; from += PART) {
         int64_t n = count - from < PART ? count - from : PART;
         int bad = 0;
-        plan->backend->read(part, (const float *)memory + from, sizeof(float) * (size_t)n);
+        read_part(plan, x, memory, from, n, part);
         for (int64_t i = 0; i < n; i++)
             bad |= !(fabsf(part[i]) <= FLT_MAX);
         for (int64_t i = 0; bad && i < n; i++)
@@ -65,8 +79,9 @@ static const char *step_trouble(dt_plan *plan, dt_plan_step *s)
     if (!s->kernel)
         return NULL;
     s->kernel->run(&s->call);
-    if (plan->fault[0])
-        return dt_plan_says(plan, node, ": %s", plan->fault);
+    const char *late = plan->backend->finish ? plan->backend->finish() : NULL;
+    if (plan->fault[0] || late)
+        return dt_plan_says(plan, node, ": %s", plan->fault[0] ? plan->fault : late);
     for (int o = 0; o < node->outputs; o++) {
         float value;
         int64_t at = first_bad(plan, &node->output[o], s->call.out[o], &value);
@@ -90,14 +105,18 @@ const char *dt_plan_trouble(dt_plan *plan, uint64_t seed, uint32_t number)
 {
     const dt_backend *backend = plan->backend;
     size_t bytes = stores_gradients(plan) ? sizeof(float) * dt_params_size(plan->graph->params) : 0;
-    float *gradients = bytes ? dt_params_gradients(plan->graph->params) : NULL;
+    float *gradients = bytes ? dt_params_part_at(plan->graph->params, backend, DT_GRADIENTS) : NULL;
     void *aside = bytes ? backend->allocate(bytes) : NULL;
     if (bytes && !aside)
         return "there is no memory to look for a number that is not finite";
-    if (bytes)
-        backend->copy(aside, gradients, bytes);
     const char *found = NULL;
     plan->fault[0] = 0;
+    if (plan->graph->params)
+        dt_params_bring(plan->graph->params, backend, plan->reads);
+    if (backend->moment)
+        backend->moment(seed, number);
+    if (bytes)
+        backend->copy(aside, gradients, bytes);
     for (int k = 0; k < plan->list.count && !found; k++) {
         plan->step[k].call.seed = seed;
         plan->step[k].call.step = number;

@@ -59,70 +59,148 @@ static void check_squares(void)
     done_with_device("squares");
 }
 
-/* Two steps from the same start; the tolerance is a few roundings of values of size 4. */
-static void check_adamw(void)
+/* The nearest bfloat16, of two equally near the even one: by trying the two neighbours in float64. */
+static uint16_t narrow_of(float x)
 {
-    enum { COUNT = 1013 };
+    uint32_t bits, up;
+    float below, above;
+    memcpy(&bits, &x, sizeof bits);
+    bits &= 0xffff0000u;
+    up = bits + 0x10000;
+    memcpy(&below, &bits, sizeof below);
+    memcpy(&above, &up, sizeof above);
+    double far = isinf(above) ? ldexp(x < 0 ? -1 : 1, 128) : (double)above, down = fabs((double)x - below), rise = fabs(far - x);
+    bool first = !isfinite(x) || down < rise || (down == rise && !(bits >> 16 & 1));
+    return (uint16_t)((first ? bits : up) >> 16);
+}
+
+/* Stretches of a vector of COUNT: two, the second with a rate and a decay of its own. */
+enum { COUNT = 1013, CUT = 400 };
+static const dt_stretch stretches[2] = {{0, CUT, 1, 0.2f}, {CUT, COUNT - CUT, 0.5f, 0}};
+
+static float rate_of(int i)
+{
+    return stretches[i >= CUT].rate;
+}
+
+static float decay_of(int i)
+{
+    return stretches[i >= CUT].decay;
+}
+
+static dt_stretch *stretches_on_device(void)
+{
+    dt_stretch *memory = backend->allocate(sizeof stretches);
+    if (memory)
+        backend->write(memory, stretches, sizeof stretches);
+    return memory;
+}
+
+/* Two steps from the same start; the tolerance is a few roundings of values of size 4. */
+static void check_adamw(bool coupled)
+{
     float p[COUNT], g[COUNT], m[COUNT] = {0}, v[COUNT] = {0}, wp[COUNT], wm[COUNT], wv[COUNT];
+    uint16_t narrowed[COUNT];
     op_random(p, COUNT, 4);
     op_random(g, COUNT, 5);
     float *dp = on_device(p, COUNT), *dg = on_device(g, COUNT), *dm = on_device(m, COUNT), *dv = on_device(v, COUNT);
+    uint16_t *dn = backend->narrow ? backend->allocate(sizeof narrowed) : NULL;
+    dt_stretch *table = stretches_on_device();
     memcpy(wp, p, sizeof p);
     memset(wm, 0, sizeof wm);
     memset(wv, 0, sizeof wv);
     for (int t = 1; t <= 2; t++) {
-        dt_adamw_step s = {.value = dp, .m = dm, .v = dv, .gradient = dg, .count = COUNT, .gradient_scale = 0.5f, .lr = 0.01f,
-                           .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f, .bias1 = 1 - powf(0.9f, (float)t),
-                           .bias2 = 1 - powf(0.98f, (float)t), .decay = 0.2f, .l2 = 0.1f};
+        dt_adamw_step s = {.value = dp, .m = dm, .v = dv, .gradient = dg, .narrowed = dn, .stretch = table, .stretches = 2,
+                           .gradient_scale = 0.5f, .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f,
+                           .bias1 = 1 - powf(0.9f, (float)t), .bias2 = 1 - powf(0.98f, (float)t), .coupled = coupled};
         backend->adamw(&s);
         for (int i = 0; i < COUNT; i++) {
-            double gradient = (double)g[i] * s.gradient_scale + (double)s.l2 * wp[i];
+            double lr = (double)s.lr * rate_of(i), l2 = coupled ? decay_of(i) : 0, decay = coupled ? 0 : decay_of(i);
+            double gradient = (double)g[i] * s.gradient_scale + l2 * wp[i];
             double first = (double)s.beta1 * wm[i] + (1 - (double)s.beta1) * gradient;
             double second = (double)s.beta2 * wv[i] + (1 - (double)s.beta2) * gradient * gradient;
             wm[i] = (float)first;
             wv[i] = (float)second;
-            wp[i] = (float)(wp[i] * (1 - (double)s.lr * s.decay) -
-                            s.lr * (first / s.bias1) / (sqrt(second / s.bias2) + (double)s.eps));
+            wp[i] = (float)(wp[i] * (1 - lr * decay) - lr * (first / s.bias1) / (sqrt(second / s.bias2) + (double)s.eps));
         }
     }
     backend->read(p, dp, sizeof p);
     backend->read(m, dm, sizeof m);
     backend->read(v, dv, sizeof v);
-    near("AdamW: values", p, wp, COUNT, 2e-6);
+    near(coupled ? "Adam: values" : "AdamW: values", p, wp, COUNT, 2e-6);
     near("first moments", m, wm, COUNT, 5e-7);
     near("second moments", v, wv, COUNT, 5e-7);
-    float *all[] = {dp, dg, dm, dv};
-    for (int i = 0; i < 4; i++)
+    if (dn) {
+        int wrong = 0;
+        backend->read(narrowed, dn, sizeof narrowed);
+        for (int i = 0; i < COUNT; i++)
+            wrong += narrowed[i] != narrow_of(p[i]);
+        ok(wrong == 0, "and the same in bfloat16 (%d wrong)", wrong);
+        backend->release(dn);
+    }
+    void *all[] = {dp, dg, dm, dv, table};
+    for (int i = 0; i < 5; i++)
         backend->release(all[i]);
-    done_with_device("AdamW");
+    done_with_device("Adam");
 }
 
 static void check_sgd(bool nesterov)
 {
-    enum { COUNT = 517 };
     float p[COUNT], g[COUNT], v[COUNT], wp[COUNT], wv[COUNT];
     op_random(p, COUNT, 6);
     op_random(g, COUNT, 7);
     op_random(v, COUNT, 8); /* what the first step must not look at */
     memcpy(wp, p, sizeof p);
     float *dp = on_device(p, COUNT), *dg = on_device(g, COUNT), *dv = on_device(v, COUNT);
+    dt_stretch *table = stretches_on_device();
     for (int t = 0; t < 2; t++) {
-        dt_sgd_step s = {.value = dp, .velocity = dv, .gradient = dg, .count = COUNT, .gradient_scale = 2, .lr = 0.1f,
-                         .momentum = 0.9f, .l2 = 0.05f, .nesterov = nesterov, .first = t == 0};
+        dt_sgd_step s = {.value = dp, .velocity = dv, .gradient = dg, .stretch = table, .stretches = 2, .gradient_scale = 2,
+                         .lr = 0.1f, .momentum = 0.9f, .nesterov = nesterov, .first = t == 0};
         backend->sgd(&s);
         for (int i = 0; i < COUNT; i++) {
-            double gradient = 2.0 * g[i] + (double)s.l2 * wp[i];
+            double gradient = 2.0 * g[i] + (double)decay_of(i) * wp[i];
             double velocity = t == 0 ? gradient : (double)s.momentum * wv[i] + gradient;
             wv[i] = (float)velocity;
-            wp[i] = (float)(wp[i] - s.lr * (nesterov ? gradient + s.momentum * velocity : velocity));
+            wp[i] = (float)(wp[i] - (double)s.lr * rate_of(i) * (nesterov ? gradient + s.momentum * velocity : velocity));
         }
     }
     backend->read(p, dp, sizeof p);
     near(nesterov ? "SGD with Nesterov's momentum" : "SGD", p, wp, COUNT, 2e-6);
-    float *all[] = {dp, dg, dv};
-    for (int i = 0; i < 3; i++)
+    void *all[] = {dp, dg, dv, table};
+    for (int i = 0; i < 4; i++)
         backend->release(all[i]);
     done_with_device("SGD");
+}
+
+/* Zeros, limits and rounding: halves go to the even neighbour, and what is not finite stays so. */
+static void check_small(void)
+{
+    const float x[] = {0, -0.0f, 1, 1.00390625f, 1.01171875f, -3.3895314e38f, 3.4e38f, INFINITY, -INFINITY, 1e-40f, 0.1f, -7};
+    enum { FEW = sizeof x / sizeof *x };
+    float y[FEW];
+    uint16_t narrowed[FEW];
+    float *memory = on_device(x, FEW);
+    if (backend->narrow) {
+        uint16_t *to = backend->allocate(sizeof narrowed);
+        backend->narrow(to, memory, FEW);
+        backend->read(narrowed, to, sizeof narrowed);
+        int wrong = 0;
+        for (int i = 0; i < FEW; i++)
+            wrong += narrowed[i] != narrow_of(x[i]);
+        ok(wrong == 0, "rounding to bfloat16 (%d wrong)", wrong);
+        backend->release(to);
+    }
+    backend->limit(memory, FEW, -2, 0.5f);
+    backend->read(y, memory, sizeof y);
+    int wrong = 0;
+    for (int i = 0; i < FEW; i++)
+        wrong += y[i] != (x[i] < -2 ? -2 : x[i] > 0.5f ? 0.5f : x[i]);
+    ok(wrong == 0, "limits (%d wrong)", wrong);
+    backend->clear(memory, sizeof *y * (FEW - 1));
+    backend->read(y, memory, sizeof y);
+    ok(!memcmp(y, (float[FEW - 1]){0}, sizeof *y * (FEW - 1)) && y[FEW - 1] == -2, "zeros, and nothing beyond them");
+    backend->release(memory);
+    done_with_device("small things");
 }
 
 int main(void)
@@ -131,8 +209,10 @@ int main(void)
     printf("# on %s\n", backend->name);
     check_memory();
     check_squares();
-    check_adamw();
+    check_adamw(false);
+    check_adamw(true);
     check_sgd(false);
     check_sgd(true);
+    check_small();
     return done();
 }

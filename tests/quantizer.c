@@ -29,7 +29,7 @@ static recorded record(dt_params *params, bool training)
     dt_tensor *const kept[] = {r.q.z, r.q.codes, r.q.commitment, r.q.perplexity, r.through, r.pulled, r.looked_up};
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
         dt_keep(kept[i]);
-    if (!dt_params_buffers(params))
+    if (!dt_params_allocated(params))
         dt_params_allocate(params, 3);
     r.plan = dt_plan_new(r.graph, dt_cpu(), NULL);
     ok(r.plan != NULL, "planned %s", r.plan ? "" : dt_graph_error(r.graph));

@@ -61,7 +61,7 @@ static recorded start(const dt_vae_config *c)
 
 static bool plan(recorded *r)
 {
-    if (!dt_params_values(r->params))
+    if (!dt_params_allocated(r->params))
         dt_params_allocate(r->params, 1);
     r->plan = dt_plan_new(r->graph, dt_cpu(), NULL);
     return ok(r->plan != NULL, "planned %s", r->plan ? "" : dt_graph_error(r->graph));

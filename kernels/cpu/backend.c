@@ -59,14 +59,16 @@ static double sum_of_squares(const float *x, size_t count)
 
 /* Arrays and numbers are copied out of the step: it might change with what is written, for all that the compiler knows, and
  * elements would be gathered one by one. */
-static void adamw(const dt_adamw_step *s)
+static void adamw_stretch(const dt_adamw_step *s, const dt_stretch *part)
 {
-    float keep = 1 - s->lr * s->decay, rate = s->lr / s->bias1, root = 1 / sqrtf(s->bias2), scale = s->gradient_scale;
-    float b1 = s->beta1, c1 = 1 - s->beta1, b2 = s->beta2, c2 = 1 - s->beta2, l2 = s->l2, eps = s->eps;
-    float *value = s->value, *first = s->m, *second = s->v;
-    const float *gradient = s->gradient;
-#pragma omp parallel for simd schedule(static) if (s->count > 1 << 14)
-    for (size_t i = 0; i < s->count; i++) {
+    float lr = s->lr * part->rate, keep = s->coupled ? 1 : 1 - lr * part->decay, l2 = s->coupled ? part->decay : 0;
+    float rate = lr / s->bias1, root = 1 / sqrtf(s->bias2), scale = s->gradient_scale, eps = s->eps;
+    float b1 = s->beta1, c1 = 1 - s->beta1, b2 = s->beta2, c2 = 1 - s->beta2;
+    float *value = s->value + part->from, *first = s->m + part->from, *second = s->v + part->from;
+    const float *gradient = s->gradient + part->from;
+    size_t count = part->count;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
         float p = value[i], g = gradient[i] * scale + l2 * p;
         float m = b1 * first[i] + c1 * g, v = b2 * second[i] + c2 * g * g;
         first[i] = m;
@@ -75,20 +77,42 @@ static void adamw(const dt_adamw_step *s)
     }
 }
 
-static void sgd(const dt_sgd_step *s)
+static void adamw(const dt_adamw_step *s)
+{
+#pragma omp parallel for schedule(static) if (s->stretches > 1)
+    for (size_t k = 0; k < s->stretches; k++)
+        adamw_stretch(s, &s->stretch[k]);
+}
+
+static void sgd_stretch(const dt_sgd_step *s, const dt_stretch *part)
 {
     float momentum = s->first ? 0 : s->momentum, look = s->nesterov ? s->momentum : 0;
     bool nesterov = s->nesterov;
-    float l2 = s->l2, lr = s->lr, scale = s->gradient_scale;
-    float *value = s->value, *velocity = s->velocity;
-    const float *gradient = s->gradient;
-#pragma omp parallel for simd schedule(static) if (s->count > 1 << 14)
-    for (size_t i = 0; i < s->count; i++) {
+    float l2 = part->decay, lr = s->lr * part->rate, scale = s->gradient_scale;
+    float *value = s->value + part->from, *velocity = s->velocity + part->from;
+    const float *gradient = s->gradient + part->from;
+    size_t count = part->count;
+#pragma omp simd
+    for (size_t i = 0; i < count; i++) {
         float p = value[i], g = gradient[i] * scale + l2 * p;
         float v = momentum * velocity[i] + g;
         velocity[i] = v;
         value[i] = p - lr * (nesterov ? g + look * v : v);
     }
+}
+
+static void sgd(const dt_sgd_step *s)
+{
+#pragma omp parallel for schedule(static) if (s->stretches > 1)
+    for (size_t k = 0; k < s->stretches; k++)
+        sgd_stretch(s, &s->stretch[k]);
+}
+
+static void blend(float *to, const float *from, size_t count, float keep)
+{
+#pragma omp parallel for simd schedule(static) if (count > 1 << 15)
+    for (size_t i = 0; i < count; i++)
+        to[i] = keep * to[i] + (1 - keep) * from[i];
 }
 
 static void limit(float *x, size_t count, float low, float high)
@@ -102,6 +126,6 @@ const dt_backend *dt_cpu(void)
     static const dt_backend cpu = {.name = "cpu", .on_host = true, .families = dt_cpu_families, .allocate = allocate, .release = free,
                                    .write = copy, .read = copy,
                                    .copy = copy, .clear = clear, .add = add,
-                                   .sum_of_squares = sum_of_squares, .adamw = adamw, .sgd = sgd, .limit = limit};
+                                   .sum_of_squares = sum_of_squares, .adamw = adamw, .sgd = sgd, .blend = blend, .limit = limit};
     return &cpu;
 }

@@ -100,6 +100,18 @@ void limit(float *x, size_t count, float low, float high)
     good(cudaGetLastError(), "keeping within limits");
 }
 
+__global__ void blend_kernel(float *to, const float *from, int64_t count, float keep)
+{
+    for (int64_t i = dt_thread(); i < count; i += dt_threads())
+        to[i] = keep * to[i] + (1 - keep) * from[i];
+}
+
+void blend(float *to, const float *from, size_t count, float keep)
+{
+    DT_LAUNCH(blend_kernel, dt_grid((int64_t)count, DT_BLOCK), DT_BLOCK, 0, to, from, (int64_t)count, keep);
+    good(cudaGetLastError(), "averaging");
+}
+
 __global__ void moment_kernel(dt_moment *to, dt_moment now)
 {
     *to = now;
@@ -166,43 +178,50 @@ double sum_of_squares(const float *x, size_t count)
     return gpu.trouble[0] ? NAN : total;
 }
 
-/* What a step computes once for all elements. */
-struct adamw_factors {
-    float keep, rate, root;
-};
-
-__global__ void adamw_kernel(dt_adamw_step s, adamw_factors f)
+/* One block a stretch: one launch for all parameters. */
+__global__ void adamw_kernel(dt_adamw_step s)
 {
-    for (int64_t i = dt_thread(); i < (int64_t)s.count; i += dt_threads()) {
-        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + s.l2 * p;
+    const dt_stretch part = s.stretch[blockIdx.x];
+    float lr = s.lr * part.rate, keep = s.coupled ? 1 : 1 - lr * part.decay, l2 = s.coupled ? part.decay : 0;
+    float rate = lr / s.bias1, root = 1 / sqrtf(s.bias2);
+    for (uint64_t i = part.from + threadIdx.x; i < part.from + part.count; i += DT_BLOCK) {
+        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + l2 * p;
         float m = s.beta1 * s.m[i] + (1 - s.beta1) * g, v = s.beta2 * s.v[i] + (1 - s.beta2) * g * g;
+        p = p * keep - rate * m / (sqrtf(v) * root + s.eps);
         s.m[i] = m;
         s.v[i] = v;
-        s.value[i] = p * f.keep - f.rate * m / (sqrtf(v) * f.root + s.eps);
+        s.value[i] = p;
+        if (s.narrowed)
+            dt_store((dt_bf16 *)s.narrowed, (int64_t)i, p);
     }
 }
 
 void adamw(const dt_adamw_step *s)
 {
-    adamw_factors f = {1 - s->lr * s->decay, s->lr / s->bias1, 1 / sqrtf(s->bias2)};
-    DT_LAUNCH(adamw_kernel, dt_grid((int64_t)s->count, DT_BLOCK), DT_BLOCK, 0, *s, f);
+    if (s->stretches)
+        DT_LAUNCH(adamw_kernel, (unsigned)s->stretches, DT_BLOCK, 0, *s);
     good(cudaGetLastError(), "AdamW");
 }
 
 __global__ void sgd_kernel(dt_sgd_step s)
 {
-    float momentum = s.first ? 0 : s.momentum;
-    for (int64_t i = dt_thread(); i < (int64_t)s.count; i += dt_threads()) {
-        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + s.l2 * p;
-        float v = s.first ? g : momentum * s.velocity[i] + g;
+    const dt_stretch part = s.stretch[blockIdx.x];
+    float lr = s.lr * part.rate;
+    for (uint64_t i = part.from + threadIdx.x; i < part.from + part.count; i += DT_BLOCK) {
+        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + part.decay * p;
+        float v = s.first ? g : s.momentum * s.velocity[i] + g;
+        p -= lr * (s.nesterov ? g + s.momentum * v : v);
         s.velocity[i] = v;
-        s.value[i] = p - s.lr * (s.nesterov ? g + s.momentum * v : v);
+        s.value[i] = p;
+        if (s.narrowed)
+            dt_store((dt_bf16 *)s.narrowed, (int64_t)i, p);
     }
 }
 
 void sgd(const dt_sgd_step *s)
 {
-    DT_LAUNCH(sgd_kernel, dt_grid((int64_t)s->count, DT_BLOCK), DT_BLOCK, 0, *s);
+    if (s->stretches)
+        DT_LAUNCH(sgd_kernel, (unsigned)s->stretches, DT_BLOCK, 0, *s);
     good(cudaGetLastError(), "SGD");
 }
 
@@ -311,6 +330,7 @@ const dt_backend *dt_cuda(char *message)
     backend.sum_of_squares = sum_of_squares;
     backend.adamw = adamw;
     backend.sgd = sgd;
+    backend.blend = blend;
     backend.limit = limit;
     backend.moment = moment;
     backend.finish = finish;

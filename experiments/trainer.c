@@ -25,6 +25,9 @@ struct dt_trainer {
     program encode, compare, back;  /* with chunks */
     float *image, *text, *image_grad, *text_grad; /* [batch, dim], with chunks */
     int scale;                      /* index of logit_scale */
+    const float *images;            /* the batch that was given and not begun; NULL: none */
+    const int32_t *tokens;
+    float loss;                     /* of the step that is under way, with chunks */
 };
 
 static dt_scope root(dt_trainer *t, program *p)
@@ -55,7 +58,7 @@ static void record_loss(dt_trainer *t, program *p)
 
 static bool finish(dt_trainer *t, program *p, dt_error *error)
 {
-    p->plan = dt_plan_new(p->graph, t->backend, NULL);
+    p->plan = dt_plan_new(p->graph, t->backend, &(dt_plan_options){.batch = p->images ? p->images->shape.dim[0] : 0});
     return p->plan || dt_fail(error, "%s", dt_graph_error(p->graph));
 }
 
@@ -184,14 +187,6 @@ static bool run(dt_trainer *t, program *p, uint64_t chunk, dt_error *error)
     return !message || dt_fail(error, "%s", message);
 }
 
-static bool run_whole(dt_trainer *t, const float *images, const int32_t *tokens, float *loss, dt_error *error)
-{
-    program *p = &t->whole;
-    dt_plan_write(p->plan, p->images, images);
-    dt_plan_write(p->plan, p->tokens, tokens);
-    return run(t, p, 0, error) && (dt_plan_read(p->plan, p->loss, loss), true);
-}
-
 static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens, float *loss, dt_error *error)
 {
     const dt_clip_config *c = &t->model->config;
@@ -228,18 +223,39 @@ static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens
     return true;
 }
 
-bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, float learning_rate,
-                     dt_step_result *result, dt_error *error)
+bool dt_trainer_give(dt_trainer *t, const float *images, const int32_t *tokens, dt_error *error)
 {
-    float loss = NAN;
-    bool good = t->options.chunk_size ? run_chunks(t, images, tokens, &loss, error)
-                                      : run_whole(t, images, tokens, &loss, error);
-    if (!good)
-        return false;
-    if (!isfinite(loss))
+    program *p = &t->whole;
+    t->images = images;
+    t->tokens = tokens;
+    return t->options.chunk_size || (dt_plan_stage(p->plan, p->images, images) && dt_plan_stage(p->plan, p->tokens, tokens)) ||
+           dt_fail(error, "no memory on the device to receive a batch beside the one that is computed with");
+}
+
+bool dt_trainer_begin(dt_trainer *t, dt_error *error)
+{
+    const float *images = t->images;
+    t->images = NULL;
+    if (!images)
+        return dt_fail(error, "a step without a batch");
+    if (t->options.chunk_size)
+        return run_chunks(t, images, t->tokens, &t->loss, error);
+    const char *message = dt_plan_start(t->whole.plan, t->options.seed, (uint32_t)dt_optimizer_steps(t->optimizer));
+    return !message || dt_fail(error, "%s", message);
+}
+
+bool dt_trainer_end(dt_trainer *t, float learning_rate, dt_step_result *result, dt_error *error)
+{
+    if (!t->options.chunk_size) {
+        const char *message = dt_plan_finish(t->whole.plan);
+        if (message)
+            return dt_fail(error, "%s", message);
+        dt_plan_read(t->whole.plan, t->whole.loss, &t->loss);
+    }
+    if (!isfinite(t->loss))
         return dt_fail(error, "the loss is %s; a lower learning rate or a longer warm-up may help",
-                       isnan(loss) ? "not a number" : "infinite");
-    result->loss = (double)loss;
+                       isnan(t->loss) ? "not a number" : "infinite");
+    result->loss = (double)t->loss;
     result->grad_norm = dt_optimizer_step(t->optimizer, learning_rate);
     if (!isfinite(result->grad_norm))
         return dt_fail(error, "the norm of the gradients is %g; a lower learning rate or a longer warm-up may help",
@@ -247,6 +263,13 @@ bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, 
     dt_params_limit(t->model->params, t->backend, t->scale, 0, (float)t->options.max_logit_scale);
     result->logit_scale = (double)dt_params_number(t->model->params, t->scale, 0);
     return true;
+}
+
+bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, float learning_rate, dt_step_result *result,
+                     dt_error *error)
+{
+    return dt_trainer_give(t, images, tokens, error) && dt_trainer_begin(t, error) &&
+           dt_trainer_end(t, learning_rate, result, error);
 }
 
 dt_optimizer *dt_trainer_optimizer(dt_trainer *t)

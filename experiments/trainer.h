@@ -37,6 +37,12 @@ typedef struct dt_step_result {
 bool dt_trainer_step(dt_trainer *trainer, const float *images, const int32_t *tokens, float learning_rate,
                      dt_step_result *result, dt_error *error);
 
+/* The same in three parts, for who fetches the next batch while a device computes: give a batch, which must stay as it is until begin is
+ * back; begin the step with it; end the step. Between begin and end the next batch may be given. */
+bool dt_trainer_give(dt_trainer *trainer, const float *images, const int32_t *tokens, dt_error *error);
+bool dt_trainer_begin(dt_trainer *trainer, dt_error *error);
+bool dt_trainer_end(dt_trainer *trainer, float learning_rate, dt_step_result *result, dt_error *error);
+
 /* For checkpoints: its count of steps is that of the run. */
 dt_optimizer *dt_trainer_optimizer(dt_trainer *trainer);
 

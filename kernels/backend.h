@@ -84,6 +84,14 @@ typedef struct dt_backend {
     void (*replay)(void *recording);
     void (*forget)(void *recording);
     void (*memory)(size_t *left, size_t *all); /* bytes; NULL: not known */
+    /* Copies from the host beside what the device computes (NULL, all of them: write does it). send begins one, from memory that stays
+     * as it is until await; await waits for all that were begun; taken says that what was asked for so far has used what they brought, so
+     * that the next send may write over it. */
+    void (*send)(void *to, const void *from, size_t bytes);
+    void (*await)(void);
+    void (*taken)(void);
+    void *(*host_allocate)(size_t bytes); /* host memory from which send is fastest; NULL: none left */
+    void (*host_release)(void *memory);
     /* Waits for all that was asked for. NULL, or what went wrong since the last time: a text that lives until the next. The
      * pointer itself is NULL where nothing is left to wait for. */
     const char *(*finish)(void);

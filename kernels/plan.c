@@ -417,6 +417,9 @@ void dt_plan_free(dt_plan *plan)
         plan->backend->release(plan->owned[i]);
     if (plan->block)
         plan->backend->release(plan->block);
+    for (int i = 0; i < plan->stages; i++)
+        if (plan->staged[i].there)
+            plan->backend->release(plan->staged[i].there);
     free(plan->store);
     dt_arena_free(plan->arena);
     free(plan);

@@ -27,6 +27,10 @@ void dt_plan_free(dt_plan *plan);
 bool dt_plan_write(dt_plan *plan, const dt_tensor *input, const void *host);
 bool dt_plan_read(const dt_plan *plan, const dt_tensor *kept, void *host);
 
+/* As dt_plan_write, but at the start of the next run, and a device copies meanwhile: `host` must stay as it is until dt_plan_start is back.
+ * False also where there is no memory for it. */
+bool dt_plan_stage(dt_plan *plan, const dt_tensor *input, const void *host);
+
 /* Runs everything once; random ops draw the numbers of (seed, step). Returns NULL, or what went wrong: a text that
  * lives until the next run. Gradients and buffers may then be partly written. */
 const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t step);

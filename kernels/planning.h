@@ -62,6 +62,15 @@ typedef struct dt_storage {
     char *memory;
 } dt_storage;
 
+/* What dt_plan_stage was given for an input. */
+typedef struct dt_staged {
+    const dt_tensor *input;
+    const void *host; /* NULL: nothing for the next run */
+    void *there;      /* where a device gets it */
+} dt_staged;
+
+enum { DT_MAX_STAGED = 8 };
+
 typedef struct dt_timing {
     const char *name;
     double seconds, flops;
@@ -83,6 +92,8 @@ struct dt_plan {
     char *block;
     unsigned reads, writes; /* parts of the parameters, as dt_params_part */
     bool replays;           /* the backend may record this plan's run */
+    dt_staged staged[DT_MAX_STAGED];
+    int stages;
     int runs;               /* until there is a recording */
     void *recording;
     dt_plan_facts facts;

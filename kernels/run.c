@@ -28,6 +28,55 @@ bool dt_plan_write(dt_plan *plan, const dt_tensor *input, const void *host)
     return true;
 }
 
+static dt_staged *stage_of(dt_plan *plan, const dt_tensor *input)
+{
+    for (int i = 0; i < plan->stages; i++)
+        if (plan->staged[i].input == input)
+            return &plan->staged[i];
+    if (plan->stages == DT_MAX_STAGED)
+        return NULL;
+    void *there = plan->backend->send ? plan->backend->allocate(dt_bytes_of(input)) : NULL;
+    if (plan->backend->send && !there)
+        return NULL;
+    plan->staged[plan->stages] = (dt_staged){.input = input, .there = there};
+    return &plan->staged[plan->stages++];
+}
+
+bool dt_plan_stage(dt_plan *plan, const dt_tensor *input, const void *host)
+{
+    if (input->node->op != &dt_op_input)
+        return false;
+    dt_staged *stage = host_visible(plan, input) ? stage_of(plan, input) : NULL;
+    if (!stage)
+        return !host_visible(plan, input);
+    stage->host = host;
+    if (stage->there)
+        plan->backend->send(stage->there, host, dt_bytes_of(input));
+    return true;
+}
+
+/* What was staged goes to its inputs. */
+static void take_staged(dt_plan *plan)
+{
+    const dt_backend *backend = plan->backend;
+    bool waited = false;
+    for (int i = 0; i < plan->stages; i++) {
+        dt_staged *stage = &plan->staged[i];
+        if (!stage->host)
+            continue;
+        if (stage->there && !waited)
+            backend->await();
+        waited = true;
+        if (stage->there)
+            backend->copy(host_visible(plan, stage->input), stage->there, dt_bytes_of(stage->input));
+        else
+            backend->write(host_visible(plan, stage->input), stage->host, dt_bytes_of(stage->input));
+        stage->host = NULL;
+    }
+    if (waited && backend->taken)
+        backend->taken();
+}
+
 bool dt_plan_read(const dt_plan *plan, const dt_tensor *kept, void *host)
 {
     const void *memory = host_visible(plan, kept);
@@ -153,6 +202,7 @@ const char *dt_plan_start(dt_plan *plan, uint64_t seed, uint32_t number)
     plan->fault[0] = 0;
     if (params)
         dt_params_bring(params, backend, plan->reads);
+    take_staged(plan);
     if (backend->moment)
         backend->moment(seed, number);
     const char *message = plan->replays && plan->runs > 0 && !plan->profile ? replay(plan, seed, number)

@@ -21,7 +21,8 @@ struct alarm : dt_alarm {
 
 /* The device handle. */
 struct device {
-    cudaStream_t stream;
+    cudaStream_t stream, copies; /* where all is computed; where batches arrive meanwhile */
+    cudaEvent_t taken;           /* by the stream, of what the copies brought */
     double *parts; /* PARTS partial sums and their total */
     dt_moment *moment;
     int *raised; /* ALARMS words */
@@ -225,6 +226,70 @@ void sgd(const dt_sgd_step *s)
     good(cudaGetLastError(), "SGD");
 }
 
+bool record(void)
+{
+    return cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess;
+}
+
+void *recorded(void)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    bool whole = cudaStreamEndCapture(gpu.stream, &graph) == cudaSuccess && graph &&
+                 cudaGraphInstantiate(&exec, graph, 0) == cudaSuccess;
+    if (graph)
+        cudaGraphDestroy(graph);
+    if (!whole)
+        cudaGetLastError(); /* it is the caller who does without */
+    return whole ? exec : NULL;
+}
+
+void replay(void *recording)
+{
+    good(cudaGraphLaunch((cudaGraphExec_t)recording, gpu.stream), "replaying");
+}
+
+void forget(void *recording)
+{
+    good(cudaGraphExecDestroy((cudaGraphExec_t)recording), "forgetting a recording");
+}
+
+void memory(size_t *left, size_t *all)
+{
+    if (cudaMemGetInfo(left, all) != cudaSuccess)
+        *left = *all = 0;
+}
+
+void send(void *to, const void *from, size_t bytes)
+{
+    if (good(cudaStreamWaitEvent(gpu.copies, gpu.taken, 0), "sending"))
+        good(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, gpu.copies), "sending");
+}
+
+void await(void)
+{
+    good(cudaStreamSynchronize(gpu.copies), "sending");
+}
+
+void taken(void)
+{
+    good(cudaEventRecord(gpu.taken, gpu.stream), "taking what was sent");
+}
+
+void *host_allocate(size_t bytes)
+{
+    void *memory = NULL;
+    if (cudaMallocHost(&memory, bytes ? bytes : 1) == cudaSuccess)
+        return memory;
+    cudaGetLastError();
+    return NULL;
+}
+
+void host_release(void *memory)
+{
+    good(cudaFreeHost(memory), "releasing host memory");
+}
+
 /* The first alarm that was raised becomes the trouble; all are quiet again. */
 void hear_alarms(void)
 {
@@ -259,6 +324,8 @@ bool start(char *message)
     }
     bool started = good(error, "looking for GPUs") && good(cudaSetDevice(0), "opening the GPU") &&
                    good(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking), "opening the GPU") &&
+                   good(cudaStreamCreateWithFlags(&gpu.copies, cudaStreamNonBlocking), "opening the GPU") &&
+                   good(cudaEventCreateWithFlags(&gpu.taken, cudaEventDisableTiming), "opening the GPU") &&
                    good(cudaMalloc((void **)&gpu.parts, sizeof(double) * (PARTS + 1)), "opening the GPU") &&
                    good(cudaMalloc((void **)&gpu.moment, sizeof *gpu.moment), "opening the GPU") &&
                    good(cudaMalloc((void **)&gpu.raised, sizeof(int) * ALARMS), "opening the GPU");
@@ -333,6 +400,16 @@ const dt_backend *dt_cuda(char *message)
     backend.blend = blend;
     backend.limit = limit;
     backend.moment = moment;
+    backend.record = record;
+    backend.recorded = recorded;
+    backend.replay = replay;
+    backend.forget = forget;
+    backend.memory = memory;
+    backend.send = send;
+    backend.await = await;
+    backend.taken = taken;
+    backend.host_allocate = host_allocate;
+    backend.host_release = host_release;
     backend.finish = finish;
     started = started || start(message);
     return started ? &backend : NULL;

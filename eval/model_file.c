@@ -25,6 +25,12 @@ dt_st_tensor *dt_model_tensors(const dt_model *model, size_t extra, size_t *coun
     return list;
 }
 
+bool dt_model_gathered(const dt_model *model, dt_error *error)
+{
+    const char *trouble = dt_params_trouble(model->params);
+    return !trouble || dt_fail(error, "the parameters could not be brought back: %s", trouble);
+}
+
 bool dt_model_save(const dt_model *model, const char *path, dt_error *error)
 {
     size_t count;
@@ -33,7 +39,7 @@ bool dt_model_save(const dt_model *model, const char *path, dt_error *error)
     bool good = tensors && description;
     const dt_st_meta meta[] = {{"format", "pt"}, {"duet.model", description}};
     if (good)
-        good = dt_safetensors_write(path, tensors, count, meta, 2, error);
+        good = dt_model_gathered(model, error) && dt_safetensors_write(path, tensors, count, meta, 2, error);
     else if (!tensors)
         dt_fail(error, "out of memory");
     free(tensors);

@@ -9,6 +9,9 @@
  * caller frees with free(). NULL: no memory. */
 dt_st_tensor *dt_model_tensors(const dt_model *model, size_t extra, size_t *count);
 
+/* Whether what has been gathered from a device can be trusted: to be asked before it is written over something whole. */
+bool dt_model_gathered(const dt_model *model, dt_error *error);
+
 /* Fills parameters and buffers from an open file; see dt_model_read. */
 bool dt_model_fill(dt_model *model, const dt_safetensors *file, dt_error *error);
 

@@ -90,7 +90,8 @@ bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *op
                                {"duet.total_steps", total}, {"duet.settled", settled}, {"duet.seconds", seconds},
                                {"duet.best", best}, {"duet.best_step", best_step}};
     snprintf(path, sizeof path, "%s/checkpoints/step-%08" PRIu64 ".safetensors", run, state->step);
-    bool good = tensors && description ? dt_safetensors_write(path, tensors, count, meta, sizeof meta / sizeof *meta, error)
+    bool good = tensors && description ? dt_model_gathered(model, error) &&
+                                             dt_safetensors_write(path, tensors, count, meta, sizeof meta / sizeof *meta, error)
                                        : description ? dt_fail(error, "out of memory") : false;
     free(tensors);
     free(description);

@@ -88,6 +88,10 @@ size_t dt_params_trainable(const dt_params *params); /* numbers that are trained
 void dt_store_gradients(dt_tensor *loss, bool accumulate);
 void dt_store_gradients_from(dt_tensor *const *ys, dt_tensor *const *dys, int results, bool accumulate);
 
+/* NULL, or what went wrong on the device that values were brought back from: they are not to be trusted then, nor written anywhere. A text
+ * that lives until the next time. */
+const char *dt_params_trouble(const dt_params *params);
+
 /* One number of parameter or buffer i, which may lie on a device. */
 float dt_params_number(dt_params *params, int i, size_t at);
 

@@ -50,6 +50,11 @@ float *dt_params_value(dt_params *params, int i)
     return open_side(params, info->trainable ? DT_SIDE_VALUES : DT_SIDE_BUFFERS) + info->offset;
 }
 
+const char *dt_params_trouble(const dt_params *params)
+{
+    return params->device && params->device->finish ? params->device->finish() : NULL;
+}
+
 const float *dt_params_look(dt_params *params, int i)
 {
     if (params->lent && params->lent[i])

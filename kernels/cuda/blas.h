@@ -4,7 +4,7 @@
  *     y = activation(scale op(a) op(b) + bias) + residual
  *
  * Matrices are row-major. The choice of algorithm is made once, in dt_blas_new, and depends on the product alone, so that a run repeats
- * bit for bit on one kind of GPU. */
+ * bit for bit on one kind of GPU. (Where a pointer is not aligned to 16 bytes, another algorithm is taken; that is as fixed.) */
 #ifndef DUET_KERNELS_CUDA_BLAS_H
 #define DUET_KERNELS_CUDA_BLAS_H
 
@@ -15,24 +15,58 @@ typedef struct dt_product {
     bool transpose_a, transpose_b;   /* a is [depth, rows]; b is [columns, depth] */
     int64_t batch;                   /* matrices one after another in a, b and y; 0 is 1. Bias and residual: batch 1 only */
     int64_t stride_a, stride_b, stride_y; /* elements from one row in memory to the next; 0: dense (also the residual's, as y) */
-    dt_dtype in, out;                /* of a and b; of y, bias and residual */
+    dt_dtype in, out;                /* of a and b; of y, bias and residual. float32 inputs have float32 results */
     bool tf32;                       /* float32 inputs are rounded to TF32 */
     float scale;
-    bool bias, residual;             /* residual may be y itself, then y += ... */
+    bool bias, residual;             /* residual may be y itself, then y += ...; other operands share nothing with y */
     dt_activation activation;        /* NONE, RELU or GELU_TANH, and NONE with a residual: what dt_blas_new does itself */
 } dt_product;
 
 typedef struct dt_blas dt_blas;
 
-/* NULL: the library refuses; message (DT_MESSAGE bytes) says what. */
+/* NULL: the library refuses; message (DT_MESSAGE bytes) says what. It may refuse a bias or an activation, but never what remains
+ * without them. */
 dt_blas *dt_blas_new(const dt_product *product, char *message);
 void dt_blas_free(dt_blas *blas);
 
 size_t dt_blas_workspace(const dt_blas *blas); /* bytes that a run needs */
 
-/* Enqueues on dt_cuda_stream(). bias [columns] and residual may be NULL where the product has none. What goes wrong is the
- * call's fault. */
+/* Enqueues on dt_cuda_stream(). bias [columns] and residual may be NULL where the product has none. Pointers are aligned to elements;
+ * to 16 bytes is faster. What goes wrong is the call's fault. */
 void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *y,
                  void *workspace, const dt_call *call);
+
+/* ---- For the two that do it ---- */
+
+/* What speaks against a product whose zeros are filled; NULL: nothing. */
+static inline const char *dt_product_complaint(const dt_product *p)
+{
+    int64_t width_a = p->transpose_a ? p->rows : p->depth, width_b = p->transpose_b ? p->depth : p->columns;
+    if (p->rows < 1 || p->columns < 1 || p->depth < 1 || p->batch < 1 || p->batch > INT32_MAX)
+        return "a size is not positive, or too large";
+    if (p->stride_a < width_a || p->stride_b < width_b || p->stride_y < p->columns)
+        return "a stride is less than the row";
+    if (p->scale == 0)
+        return "a scale of zero";
+    if (!(p->in == DT_BF16 && (p->out == DT_BF16 || p->out == DT_F32)) && !(p->in == DT_F32 && p->out == DT_F32))
+        return "there is no product of these element types";
+    if (p->batch > 1 && (p->bias || p->residual))
+        return "a bias or a residual in a batch";
+    if (p->activation != DT_ACT_NONE && p->activation != DT_ACT_RELU && p->activation != DT_ACT_GELU_TANH)
+        return "an activation that is not ReLU or GELU by tanh";
+    if (p->activation != DT_ACT_NONE && p->residual)
+        return "an activation before a residual";
+    return NULL;
+}
+
+static inline dt_product dt_product_filled(const dt_product *product)
+{
+    dt_product p = *product;
+    p.batch = p.batch ? p.batch : 1;
+    p.stride_a = p.stride_a ? p.stride_a : p.transpose_a ? p.rows : p.depth;
+    p.stride_b = p.stride_b ? p.stride_b : p.transpose_b ? p.depth : p.columns;
+    p.stride_y = p.stride_y ? p.stride_y : p.columns;
+    return p;
+}
 
 #endif

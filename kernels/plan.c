@@ -189,8 +189,9 @@ static bool place_gradients(dt_plan *plan)
 /* May result 0 be written over input i? */
 static bool overwrites(const dt_node *node, int i)
 {
-    if (node->op == &dt_op_linear)
-        return ((const dt_linear_form *)node->attributes)->residual && i == node->inputs - 1;
+    const dt_linear_form *linear = node->op == &dt_op_linear ? node->attributes : NULL;
+    if (linear) /* a product before an activation is written to where the result will be */
+        return linear->residual && linear->activation == DT_ACT_NONE && i == node->inputs - 1;
     return (node->op->flags & DT_OP_IN_PLACE) != 0;
 }
 

@@ -130,7 +130,8 @@ static void check_refusals(void)
 int main(void)
 {
     const row table[] = {{1, 1, 1, 1, true},     {3, 1, 16, 1, false}, {7, 3, 17, 2, false},  {2, 4, 63, 1, true},
-                         {5, 1, 784, 3, true},   {4, 5, 1025, 30, false}, {3, 2, 3072, 100, true}, {2, 50, 1023, 0.01f, false}};
+                         {5, 1, 784, 3, true},   {4, 5, 1025, 30, false}, {3, 2, 3072, 100, true}, {2, 50, 1023, 0.01f, false},
+                         {70, 1, 3, 1, true},    {1, 3, 770, 2, false},    {2, 1, 4097, 2, true},    {1, 2, 32771, 1, false}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         check(&table[i]);
     check_second();

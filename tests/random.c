@@ -1,5 +1,6 @@
-/* The generator against published vectors, the distributions of the random ops, and that numbers depend on
- * seed, step, op and place only. */
+/* The generator against published vectors, the distributions of the random ops, that numbers depend on seed, step, op and
+ * place only, and that another backend draws what the CPU draws. */
+#include "tests/bf16.h"
 #include "tests/op_check.h"
 
 #include <omp.h>
@@ -24,26 +25,40 @@ static void check_generator(void)
     }
 }
 
-enum { COUNT = 1000003 };
+enum { MANY = 1000003, FEW = 100003 /* where a kernel is simulated */ };
+
+static int count;
 
 typedef struct drawn {
+    const dt_backend *backend;
     dt_graph *graph;
     dt_plan *plan;
     dt_tensor *normals, *uniforms, *again, *x, *dropped, *dx;
 } drawn;
 
-static bool start(drawn *r)
+static bool start(drawn *r, const dt_backend *backend)
 {
     dt_graph *g = r->graph = dt_graph_new();
-    r->normals = dt_keep(dt_random_normals(g, dt_dims(COUNT)));
-    r->uniforms = dt_keep(dt_random_uniforms(g, dt_dims(COUNT)));
-    r->again = dt_keep(dt_random_normals(g, dt_dims(COUNT)));
-    r->x = dt_input(g, "x", DT_F32, dt_dims(COUNT));
+    r->backend = backend;
+    r->normals = dt_keep(dt_random_normals(g, dt_dims(count)));
+    r->uniforms = dt_keep(dt_random_uniforms(g, dt_dims(count)));
+    r->again = dt_keep(dt_random_normals(g, dt_dims(count)));
+    r->x = dt_input(g, "x", DT_F32, dt_dims(count));
     r->dropped = dt_keep(dt_dropout(r->x, 0.3f));
     dt_gradient_from(&r->dropped, &r->x, 1, &r->x, 1, &r->dx);
     dt_keep(r->dx);
-    r->plan = dt_plan_new(g, dt_cpu(), NULL);
+    r->plan = dt_plan_new(g, backend, NULL);
     return r->plan != NULL;
+}
+
+static bool run(const drawn *r, uint64_t seed, uint32_t step)
+{
+    const char *fault = dt_plan_run(r->plan, seed, step);
+    if (!fault && r->backend->finish)
+        fault = r->backend->finish();
+    if (fault)
+        printf("# %s\n", fault);
+    return !fault;
 }
 
 static void stop(drawn *r)
@@ -54,7 +69,7 @@ static void stop(drawn *r)
 
 static float *values(const drawn *r, const dt_tensor *x)
 {
-    float *to = malloc(sizeof *to * COUNT);
+    float *to = malloc(sizeof *to * (size_t)count);
     dt_plan_read(r->plan, x, to);
     return to;
 }
@@ -63,23 +78,23 @@ static float *values(const drawn *r, const dt_tensor *x)
 static double moment(const float *x, int power)
 {
     double sum = 0;
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < count; i++)
         sum += pow(x[i], power);
-    return sum / COUNT;
+    return sum / count;
 }
 
 static double product(const float *x, const float *y, int lag)
 {
     double sum = 0;
-    for (int i = lag; i < COUNT; i++)
+    for (int i = lag; i < count; i++)
         sum += (double)x[i] * y[i - lag];
-    return sum / (COUNT - lag);
+    return sum / (count - lag);
 }
 
 /* Sample moments are within five standard errors of the distribution's; the seed is fixed. */
 static void check_moments(const drawn *r)
 {
-    const double error = 5 / sqrt(COUNT);
+    const double error = 5 / sqrt(count);
     float *n = values(r, r->normals), *u = values(r, r->uniforms), *m = values(r, r->again);
     const double want[] = {0, 1, 0, 3}, deviation[] = {1, 1.4142, 3.873, 9.798};
     for (int k = 1; k <= 4; k++)
@@ -88,7 +103,7 @@ static void check_moments(const drawn *r)
     ok(fabs(moment(u, 1) - 0.5) < error * 0.2887, "uniforms have the mean %.5f", moment(u, 1));
     ok(fabs(moment(u, 2) - 1.0 / 3) < error * 0.2981, "uniforms have the mean square %.5f", moment(u, 2));
     bool inside = true;
-    for (int i = 0; i < COUNT; i++)
+    for (int i = 0; i < count; i++)
         inside &= u[i] >= 0 && u[i] < 1;
     ok(inside, "uniforms are in [0, 1)");
     for (int lag = 1; lag <= 4; lag++)
@@ -124,14 +139,14 @@ static void check_dropout(const drawn *r, const float *x)
     float *y = values(r, r->dropped), *dx = values(r, r->dx);
     int kept = 0;
     bool right = true;
-    for (int i = 0; i < COUNT; i++) {
+    for (int i = 0; i < count; i++) {
         kept += y[i] != 0;
         right &= y[i] == 0 || fabsf(y[i] - x[i] / 0.7f) < 1e-6f * fabsf(x[i]) * 2;
     }
-    ok(fabs(kept / (double)COUNT - 0.7) < 5 * 0.4583 / sqrt(COUNT), "dropout keeps %.4f",
-       kept / (double)COUNT);
+    ok(fabs(kept / (double)count - 0.7) < 5 * 0.4583 / sqrt(count), "dropout keeps %.4f",
+       kept / (double)count);
     ok(right, "what is kept is scaled by 1 / 0.7");
-    near("the gradient has the same mask", dx, y, COUNT, 0); /* the upstream was x */
+    near("the gradient has the same mask", dx, y, (size_t)count, 0); /* the upstream was x */
     free(y);
     free(dx);
 }
@@ -139,7 +154,7 @@ static void check_dropout(const drawn *r, const float *x)
 static bool same(const drawn *r, const dt_tensor *x, const float *before)
 {
     float *now = values(r, x);
-    bool equal = !memcmp(now, before, sizeof *now * COUNT);
+    bool equal = !memcmp(now, before, sizeof *now * (size_t)count);
     free(now);
     return equal;
 }
@@ -172,36 +187,115 @@ static void check_rates(void)
     }
 }
 
+/* The same words as the CPU's, and so the same uniforms and masks; normals within 1e-6. */
+static void check_same_as_cpu(const drawn *r, const float *x, uint64_t seed, uint32_t step)
+{
+    drawn host;
+    if (!ok(start(&host, dt_cpu()), "the CPU plans the same"))
+        return;
+    dt_plan_write(host.plan, host.x, x);
+    run(&host, seed, step);
+    float *normals = values(&host, host.normals), *uniforms = values(&host, host.uniforms);
+    float *dropped = values(&host, host.dropped), *got = values(r, r->normals);
+    ok(same(r, r->uniforms, uniforms), "uniforms are those of the CPU");
+    ok(same(r, r->dropped, dropped), "dropout is that of the CPU");
+    near("normals are those of the CPU", got, normals, (size_t)count, 1e-6);
+    free(normals);
+    free(uniforms);
+    free(dropped);
+    free(got);
+    stop(&host);
+}
+
+/* Few numbers, and such as leave a part of the last block of words: each is one of the long run's. */
+static void check_lengths(const drawn *r, uint64_t seed, uint32_t step)
+{
+    const int lengths[] = {1, 3, 31, 33, 770, 4097};
+    float *uniforms = values(r, r->uniforms);
+    int all = count;
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        drawn few;
+        count = lengths[i];
+        if (ok(start(&few, r->backend), "%d numbers can be planned", count)) {
+            float *x = calloc((size_t)count, sizeof *x);
+            dt_plan_write(few.plan, few.x, x);
+            ok(run(&few, seed, step) && same(&few, few.uniforms, uniforms), "%d uniforms are the first of many", count);
+            free(x);
+        }
+        stop(&few);
+    }
+    count = all;
+    free(uniforms);
+}
+
+/* Dropout in bfloat16: the mask of float32, kept values rounded once. */
+static void check_bf16(const dt_backend *backend, int n)
+{
+    float *x = malloc(sizeof *x * (size_t)n), *want = malloc(sizeof *x * (size_t)n), *got = malloc(sizeof *x * (size_t)n);
+    op_random(x, (size_t)n, 6);
+    double worst = 0;
+    for (int narrow = 1; narrow >= 0; narrow--) {
+        drawn r = {.backend = backend, .graph = dt_graph_new()};
+        r.x = dt_input(r.graph, "x", DT_F32, dt_dims(n));
+        r.dropped = dt_keep(dt_dropout(r.x, 0.25f));
+        r.x->dtype = r.dropped->dtype = narrow ? DT_BF16 : DT_F32;
+        r.plan = dt_plan_new(r.graph, backend, NULL);
+        if (narrow)
+            bf16_write(r.plan, r.x, x);
+        else
+            dt_plan_write(r.plan, r.x, x);
+        ok(run(&r, 77, 3), "dropout of %d runs in %s", n, narrow ? "bfloat16" : "float32");
+        if (narrow)
+            bf16_read(r.plan, r.dropped, got);
+        else
+            dt_plan_read(r.plan, r.dropped, want);
+        stop(&r);
+    }
+    for (int i = 0; i < n; i++)
+        worst = fmax(worst, fabs((double)got[i] - want[i]) / fmax(fabs((double)want[i]), 1e-30));
+    ok(worst <= 0x1p-8, "dropout of %d in bfloat16 is that of float32, rounded (%.1e)", n, worst);
+    free(x);
+    free(want);
+    free(got);
+}
+
 int main(void)
 {
     check_generator();
+    const dt_backend *backend = op_backend();
     drawn r;
-    float *x = malloc(sizeof *x * COUNT);
-    for (int i = 0; i < COUNT; i++)
+    count = backend == dt_cpu() ? MANY : FEW;
+    float *x = malloc(sizeof *x * (size_t)count);
+    for (int i = 0; i < count; i++)
         x[i] = 1 + (float)(i % 1000) * 1e-3f;
     const uint64_t seed = 0x123456789abcdefu;
     omp_set_num_threads(2);
-    if (!ok(start(&r), "random ops can be planned"))
+    if (!ok(start(&r, backend), "random ops can be planned"))
         return done();
     dt_plan_write(r.plan, r.x, x);
-    ok(!dt_plan_run(r.plan, seed, 5), "random ops run");
+    ok(run(&r, seed, 5), "random ops run");
     check_moments(&r);
     check_layout(&r, seed, 5);
     check_dropout(&r, x);
+    check_lengths(&r, seed, 5);
+    if (backend != dt_cpu())
+        check_same_as_cpu(&r, x, seed, 5);
     float *normals = values(&r, r.normals), *dropped = values(&r, r.dropped);
     omp_set_num_threads(1);
-    dt_plan_run(r.plan, seed, 5);
+    run(&r, seed, 5);
     ok(same(&r, r.normals, normals) && same(&r, r.dropped, dropped), "one thread draws what two drew");
-    dt_plan_run(r.plan, seed, 6);
+    run(&r, seed, 6);
     ok(!same(&r, r.normals, normals) && !same(&r, r.dropped, dropped), "another step draws other numbers");
-    dt_plan_run(r.plan, seed + (1ull << 40), 5);
+    run(&r, seed + (1ull << 40), 5);
     ok(!same(&r, r.normals, normals), "the high half of the seed counts");
-    dt_plan_run(r.plan, seed, 5);
+    run(&r, seed, 5);
     ok(same(&r, r.normals, normals), "and again the first numbers");
     stop(&r);
     free(normals);
     free(dropped);
     free(x);
     check_rates();
+    for (int n = 1; backend != dt_cpu() && n < 3000; n = 5 * n + 2)
+        check_bf16(backend, n);
     return done();
 }

@@ -31,19 +31,6 @@ static void draw_words(const dt_call *call, int64_t first, uint32_t *restrict wo
             words[4 * i + k] = lane[k][i];
 }
 
-/* sin and cos of 2 pi u, u in [0, 1], absolute error 2e-7: by quarter turns, Taylor polynomials up to pi / 4.
- */
-static inline void turn(float u, float *sine, float *cosine)
-{
-    int quarter = (int)(4 * u + 0.5f);
-    float x = (4 * u - (float)quarter) * 1.57079632679489662f, z = x * x;
-    float s = x * (1 + z * (-1.0f / 6 + z * (1.0f / 120 + z * (-1.0f / 5040 + z * (1.0f / 362880)))));
-    float c = 1 + z * (-1.0f / 2 + z * (1.0f / 24 + z * (-1.0f / 720 + z * (1.0f / 40320))));
-    float near = quarter & 1 ? c : s, far = quarter & 1 ? s : c;
-    *sine = quarter & 2 ? -near : near;
-    *cosine = (quarter + 1) & 2 ? -far : far;
-}
-
 /* dt_random_normal of every pair of words, within 1e-6. */
 static void normals_from(const uint32_t *words, float *restrict y)
 {
@@ -51,7 +38,7 @@ static void normals_from(const uint32_t *words, float *restrict y)
     for (int i = 0; i < STRETCH; i += 2) {
         float u = ((float)(words[i] >> 8) + 0.5f) * 0x1p-24f, sine, cosine;
         float radius = sqrtf(-2.0f * dt_fast_log(u));
-        turn(dt_random_uniform(words[i + 1]), &sine, &cosine);
+        dt_random_turn(dt_random_uniform(words[i + 1]), &sine, &cosine);
         y[i] = radius * cosine;
         y[i + 1] = radius * sine;
     }

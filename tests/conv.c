@@ -1,6 +1,7 @@
 /* Convolutions: values and gradients against the definition in float64, against stored references, against
  * differences, and a gradient of a gradient. */
 #include "kernels/cpu/onednn.h"
+#include "tests/op_bf16.h"
 #include "tests/op_golden.h"
 
 typedef struct row {
@@ -145,6 +146,8 @@ static const row rows[] = {
     {"patches with a margin", 2, 21, 19, 3, 4, 8, 8, FORM(8, 0, 1, 1), {0}, false},
     {"patches with gaps", 2, 23, 30, 4, 3, 7, 6, FORM(9, 0, 1, 1), {0}, false},
     {"patches of 2", 2, 7, 8, 3, 4, 2, 2, FORM(2, 0, 1, 1), {0}, false},
+    {"a weight of many tiles", 1, 3, 4, 70, 5, 3, 3, FORM(1, 1, 1, 1), {0}, false},
+    {"a kernel of many tiles", 1, 47, 53, 3, 2, 46, 47, FORM(1, 0, 1, 1), {0}, false},
     {"patches in more than one chunk", 40, 192, 192, 3, 2, 16, 16, FORM(16, 0, 1, 1), {0}, false},
     {"transposed 3x3", 2, 5, 4, 3, 4, 3, 3, FORM(1, 1, 1, 1), {0}, true},
     {"transposed 4x4, stride 2", 2, 5, 7, 6, 5, 4, 4, FORM(2, 1, 1, 1), {0}, true},
@@ -153,6 +156,26 @@ static const row rows[] = {
     {"transposed from one pixel", 3, 1, 1, 10, 32, 4, 4, FORM(1, 0, 1, 1), {0}, true},
     {"transposed patches", 2, 3, 4, 6, 3, 8, 8, FORM(8, 0, 1, 1), {3, 5}, true},
 };
+
+/* ---- In bfloat16 ---- */
+
+static dt_tensor *build_unbiased(dt_tensor **x, const void *context)
+{
+    dt_tensor *both[] = {x[0], x[1], NULL};
+    return build(both, context);
+}
+
+/* The gradient of the weight is a parameter's, and float32. */
+static void narrow(const row *r)
+{
+    const int64_t first = r->transposed ? r->in : r->out, second = (r->transposed ? r->out : r->in) / r->form.groups;
+    op_case c = {.name = r->name,
+                 .build = build_unbiased,
+                 .context = r,
+                 .inputs = 2,
+                 .shape = {dt_dims(r->batch, r->height, r->width, r->in), dt_dims(first, second, r->kh, r->kw)}};
+    op_bf16(&c, 2);
+}
 
 /* ---- Derivatives ---- */
 
@@ -310,8 +333,13 @@ static dt_tensor *stored_transposed(dt_tensor **x, const void *s)
 
 int main(void)
 {
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        against_definition(&rows[i]);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        row r = rows[i];
+        if (op_backend() != dt_cpu() && r.batch > 3) /* chunks are the CPU's, and a simulator is slow */
+            r.batch = 1;
+        against_definition(&r);
+        narrow(&r);
+    }
     derivatives();
     mistakes();
     impossible();

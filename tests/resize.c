@@ -1,5 +1,6 @@
 /* Resizing: values and gradients against the definition in float64, against stored references, against
  * differences. */
+#include "tests/op_bf16.h"
 #include "tests/op_golden.h"
 
 typedef struct row {
@@ -92,6 +93,7 @@ static void against_definition(const row *r)
 
 static const row rows[] = {
     {"nearest, twice as large", 2, 3, 5, 3, {6, 10}, DT_RESIZE_NEAREST, false},
+    {"nearest, 8 channels", 2, 3, 5, 8, {6, 10}, DT_RESIZE_NEAREST, false},
     {"nearest, uneven", 1, 7, 5, 2, {11, 3}, DT_RESIZE_NEAREST, false},
     {"nearest, from one pixel", 3, 1, 1, 17, {4, 5}, DT_RESIZE_NEAREST, false},
     {"bilinear, twice as large", 2, 3, 5, 3, {6, 10}, DT_RESIZE_BILINEAR, false},
@@ -105,6 +107,16 @@ static const row rows[] = {
     {"bicubic, corners", 1, 5, 5, 16, {8, 3}, DT_RESIZE_BICUBIC, true},
     {"bicubic, from two pixels", 1, 2, 1, 1, {7, 3}, DT_RESIZE_BICUBIC, false},
 };
+
+static void narrow(const row *r)
+{
+    op_case c = {.name = r->name,
+                 .build = build,
+                 .context = r,
+                 .inputs = 1,
+                 .shape = {dt_dims(r->batch, r->height, r->width, r->channels)}};
+    op_bf16(&c, 0);
+}
 
 /* A linear pair: resizing is its own gradient's gradient. */
 static dt_tensor *gradient(dt_tensor **x, const void *context)
@@ -176,8 +188,10 @@ static dt_tensor *stored_bicubic(dt_tensor **x, const void *s)
 
 int main(void)
 {
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         against_definition(&rows[i]);
+        narrow(&rows[i]);
+    }
     second_order();
     mistakes();
     op_golden("nearest", stored_nearest);

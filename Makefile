@@ -1,7 +1,7 @@
-# make          builds ./duet
+# make          builds ./duet, and libduet_cuda.so beside it where nvcc and cuDNN are
 # make check    installs what is missing, builds, runs every test through prove
 # make demo     packs emoji, pretrains two small towers on them, evaluates (about five minutes)
-# make cuda     builds libduet_cuda.so with nvcc: the beginning of the CUDA backend, which ./duet does not use yet
+# make cuda     builds libduet_cuda.so alone
 # make parity   compares with open_clip and transformers, in a virtual environment of its own (tests/parity/README.md)
 # make fuzz     feeds damaged files to the readers of weights and vocabularies (clang's libFuzzer; FUZZ_SECONDS each)
 # Variables: SANITIZE=1 (address, undefined) or SANITIZE=thread; TESTS="tests/x.c ..." for some tests;
@@ -44,17 +44,18 @@ SIMULATOR := $(shell command -v $(CXX) 2>/dev/null)
 TESTS   ?= $(wildcard tests/*.c) $(if $(SIMULATOR),$(wildcard tests/*.cpp))
 PROGRAMS = $(addprefix $(BUILD)/,$(basename $(TESTS)))
 SCRIPTS  = $(wildcard tests/*.t)
-NVCC    ?= $(shell command -v nvcc 2>/dev/null)
+NVCC    ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
 
-all: needs $(BUILD)/duet
+all: needs $(BUILD)/duet $(if $(SANITIZE),,cuda)
 	@[ $(BUILD) != build/release ] || ln -sf $(BUILD)/duet duet
 
 # A clear word instead of a screen of errors where a library is missing.
 needs:
 	@experiments/packages.sh check build
 
+# -rdynamic, here and of the tests: a backend that is opened by name finds the tensor core in the program.
 $(BUILD)/duet: $(BUILD)/experiments/duet.o $(BUILD)/libduet.a
-	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
+	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -rdynamic $^ -o $@ $(LIBS) -ldl
 
 $(BUILD)/libduet.a: $(OBJECTS)
 	@rm -f $@
@@ -65,7 +66,7 @@ $(BUILD)/%.o: %.c Makefile | needs
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
 # A backend's kernels: one table dt_cpu_NAME for each kernels/ops/NAME.c, and dt_cuda_NAME where there is a
-# kernels/cuda/NAME.cu.
+# kernels/cuda/NAME.cu. The contract is what program and libduet_cuda.so must agree on (experiments/device.c).
 $(BUILD)/cpu_families.c: TABLES = $(FAMILIES)
 $(BUILD)/cuda_families.c: TABLES = $(filter $(FAMILIES),$(CUDA:kernels/cuda/%.cu=%))
 $(BUILD)/%_families.c: Makefile $(wildcard kernels/ops/*.c kernels/cuda/*.cu)
@@ -74,7 +75,10 @@ $(BUILD)/%_families.c: Makefile $(wildcard kernels/ops/*.c kernels/cuda/*.cu)
 	   for f in $(TABLES); do echo "extern const dt_kernel dt_$*_$$f[];"; done; \
 	   echo 'extern const dt_kernel *const dt_$*_families[];'; \
 	   echo 'const dt_kernel *const dt_$*_families[] = {'; \
-	   for f in $(TABLES); do echo "    dt_$*_$$f,"; done; echo '    0};'; } > $@
+	   for f in $(TABLES); do echo "    dt_$*_$$f,"; done; echo '    0};'; \
+	   echo 'extern const size_t dt_$*_contract[];'; \
+	   echo 'const size_t dt_$*_contract[] = {sizeof(dt_backend), sizeof(dt_kernel), sizeof(dt_call), sizeof(dt_preparation),'; \
+	   echo '    sizeof(dt_node), sizeof(dt_tensor), 0};'; } > $@
 
 # The model presets as C strings.
 $(BUILD)/presets.c: Makefile $(wildcard experiments/presets/*.json)
@@ -87,26 +91,32 @@ $(BUILD)/presets.c: Makefile $(wildcard experiments/presets/*.json)
 $(BUILD)/%.o: $(BUILD)/%.c
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
-# -rdynamic: a backend that is opened by name finds the tensor core in the program.
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
 	@mkdir -p $(@D)
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -rdynamic $< $(BUILD)/libduet.a -o $@ $(LIBS) -ldl
 
-# ---- CUDA: libduet_cuda.so for a GPU (make cuda, with nvcc), and the same kernels on the CPU for the tests ----
+# ---- CUDA: libduet_cuda.so for a GPU, beside the program, and the same kernels on the CPU for the tests ----
 
 CUDA       = $(wildcard kernels/cuda/*.cu)
 NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings \
              -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 
+# nvcc is often there without cuDNN, which comes by itself. Asked by the preprocessor, which knows CPATH and the like.
+CUDA_ROOT = $(abspath $(dir $(NVCC))..)
+CUDNN    := $(if $(NVCC),$(shell $(CXX) -E -x c++ -I$(CUDA_ROOT)/include -include cudnn.h /dev/null >/dev/null 2>&1 && echo yes))
+
 ifeq ($(NVCC),)
-cuda:
-	@echo "  --  libduet_cuda.so is not built, for there is no nvcc"
+cuda: | needs
+	@echo "  --  libduet_cuda.so is not built, for there is no nvcc: this duet computes on the CPU"
+else ifeq ($(CUDNN),)
+cuda: | needs
+	@echo "  --  libduet_cuda.so is not built, for nvcc finds no cudnn.h (cuDNN 9): this duet computes on the CPU"
 else
 cuda: $(BUILD)/libduet_cuda.so
 endif
 
 $(BUILD)/libduet_cuda.so: $(CUDA:%.cu=$(BUILD)/%.o) $(BUILD)/cuda_families.o
-	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@ -lcublasLt -lcudnn
+	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@ -Xlinker -rpath,$(CUDA_ROOT)/lib64 -lcublasLt -lcudnn
 
 $(BUILD)/%.o: %.cu Makefile
 	@mkdir -p $(@D)
@@ -138,7 +148,7 @@ $(BUILD)/cudasim/%_test.o: tests/%.cpp Makefile
 	@mkdir -p $(@D)
 	@echo "  CXX  $@"; $(CXX) $(CUDASIM_FLAGS) $(CUDASIM_HOOKS) -c $< -o $@
 
-$(BUILD)/tests/%: $(BUILD)/cudasim/%_test.o $(filter-out %/bounds.o,$(CUDASIM))
+$(BUILD)/tests/%: $(BUILD)/cudasim/%_test.o $(filter-out %/bounds.o %/blas.o %/dnn.o %/sdpa.o,$(CUDASIM))
 	@mkdir -p $(@D)
 	@echo "  CXX  $@"; $(CXX) $^ -o $@ -ldl
 

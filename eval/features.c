@@ -86,14 +86,20 @@ static bool check_finite(const dt_features *f, dt_error *error)
 
 /* ---- computing ---- */
 
-static bool make_key(key *k, dt_model *model, const dt_dataset *data, dt_layer layer, dt_error *error)
+/* Of lower precision they are others; those of CPU and GPU in float32 are close enough to stand for each other. */
+static const char *layer_text(const dt_features_options *o)
+{
+    static const char *const texts[][3] = {{"features", "features-tf32", "features-bf16"},
+                                           {"embedding", "embedding-tf32", "embedding-bf16"},
+                                           {"logits", "logits-tf32", "logits-bf16"}};
+    int layer = o->layer == DT_LAYER_FEATURES ? 0 : o->layer == DT_LAYER_EMBEDDING ? 1 : 2;
+    return texts[layer][o->backend ? o->backend->precision : DT_FP32];
+}
+
+static bool make_key(key *k, dt_model *model, const dt_dataset *data, const dt_features_options *options, dt_error *error)
 {
     dt_preprocessing_text(&model->preprocess, k->preprocessing);
-    const char *const texts[KEYED] = {"1", k->checkpoint, k->data,
-                                      layer == DT_LAYER_FEATURES    ? "features"
-                                      : layer == DT_LAYER_EMBEDDING ? "embedding"
-                                                                    : "logits",
-                                      k->preprocessing};
+    const char *const texts[KEYED] = {"1", k->checkpoint, k->data, layer_text(options), k->preprocessing};
     memcpy(k->texts, texts, sizeof texts);
     return dt_model_fingerprint(model, k->checkpoint, error) && dt_dataset_fingerprint(data, k->data, error);
 }
@@ -172,7 +178,7 @@ bool dt_features_of(dt_features *f, dt_model *model, const dt_dataset *data,
     key k = {0};
     bool good = describe(f, data, error);
     if (good && options->cache) {
-        good = make_key(&k, model, data, options->layer, error) &&
+        good = make_key(&k, model, data, options, error) &&
                ((f->path = cache_path(&k, options->cache, f->source)) || dt_fail(error, "no memory"));
     }
     if (good && !(options->cache && recall(f, &k, data))) {

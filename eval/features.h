@@ -39,9 +39,9 @@ typedef struct dt_features_options {
 } dt_features_options;
 
 /* The image features of the data. With a cache they are kept in CACHE/NAME-LAYER-KEY.safetensors: NAME is the
- * data's, KEY a hash of the contents of model and data, the layer and the preprocessing (eval/fingerprint.h),
- * which the metadata repeat, with a hash of the rows. A file that is damaged or that was computed from
- * something else is not used: the features are computed anew, written in its place, and `note` says what was
+ * data's, LAYER also says a precision other than fp32, KEY is a hash of the contents of model and data, LAYER and the
+ * preprocessing (eval/fingerprint.h), which the metadata repeat, with a hash of the rows. A file that is damaged or that was
+ * computed from something else is not used: the features are computed anew, written in its place, and `note` says what was
  * found and what was expected. So it does where the cache cannot be written.
  *
  * A cache file that is written takes the place of older ones of the same NAME and LAYER that have the same `weights` in

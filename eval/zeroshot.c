@@ -237,7 +237,7 @@ static bool classify(run *r, dt_error *error)
     const dt_classes *classes = r->classes;
     r->result->classes = classes->count;
     int at = dt_params_find(r->model->params, "logit_scale");
-    double scale = at < 0 ? 1 : exp((double)*dt_params_value(r->model->params, at));
+    double scale = at < 0 ? 1 : exp((double)*dt_params_look(r->model->params, at));
     if (!isfinite(scale))
         return dt_fail(error, "the temperature is not a number; the model has diverged");
     const dt_assessment_options options = {

@@ -1,6 +1,7 @@
 #include "experiments/bench_generative.h"
 
 #include "experiments/bench_timing.h"
+#include "experiments/device.h"
 #include "experiments/gan_trainer.h"
 #include "experiments/print.h"
 #include "experiments/vae_trainer.h"
@@ -138,14 +139,14 @@ static bool make_trainer(subject *s, dt_error *error)
 {
     uint64_t seed = (uint64_t)s->run.config.seed;
     if (s->bench->gan) {
-        if (!(s->gan_trainer = dt_gan_trainer_new(s->model, dt_cpu(), &s->gan, s->batch, seed, error)))
+        if (!(s->gan_trainer = dt_gan_trainer_new(s->model, s->bench->backend, &s->gan, s->batch, seed, error)))
             return false;
         s->updates = s->gan.critic_steps;
         use_plan(s, "discriminator", dt_gan_trainer_plan(s->gan_trainer, false), s->updates);
         use_plan(s, "generator", dt_gan_trainer_plan(s->gan_trainer, true), 1);
         return true;
     }
-    if (!(s->vae_trainer = dt_vae_trainer_new(s->model, dt_cpu(), &s->vae, s->batch, seed, error)))
+    if (!(s->vae_trainer = dt_vae_trainer_new(s->model, s->bench->backend, &s->vae, s->batch, seed, error)))
         return false;
     s->updates = 1;
     use_plan(s, "autoencoder", dt_vae_trainer_plan(s->vae_trainer), 1);
@@ -246,8 +247,9 @@ static json_t *plans_json(const subject *s)
 static bool print_json(const subject *s, dt_error *error)
 {
     double rate = s->flops / s->times.median;
-    json_t *o = json_pack("{s: s, s: O, s: i, s: I, s: i, s: f, s: f, s: f, s: f, s: f, s: f, s: f, s: I, s: f, s: o}", "kind",
-                          s->bench->gan ? "gan" : "vae", "config", s->run.json, "batch", s->batch, "parameters",
+    json_t *o = json_pack("{s: s, s: s, s: s, s: O, s: i, s: I, s: i, s: f, s: f, s: f, s: f, s: f, s: f, s: f, s: I, s: f, s: o}",
+                          "kind", s->bench->gan ? "gan" : "vae", "device", s->bench->backend->name, "precision",
+                          dt_precision_name(s->bench->backend->precision), "config", s->run.json, "batch", s->batch, "parameters",
                           (json_int_t)dt_params_trainable(s->model->params), "updates_per_step", s->updates, "seconds_per_step",
                           s->times.median, "processor_seconds_per_step", s->times.processor, "seconds_outside_plans", outside(s),
                           "images_per_second", images_per_second(s), "sgemm_flops", s->sgemm, "train_flops", rate,

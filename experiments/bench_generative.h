@@ -3,6 +3,7 @@
 #define DUET_EXPERIMENTS_BENCH_GENERATIVE_H
 
 #include "data/error.h"
+#include "kernels/backend.h"
 
 typedef struct dt_generative_bench {
     const char *file; /* a configuration of that command; what it names as data is not opened */
@@ -10,6 +11,7 @@ typedef struct dt_generative_bench {
     int batch; /* 0: the configuration's */
     int steps; /* to time */
     bool ops, json;
+    const dt_backend *backend;
 } dt_generative_bench;
 
 /* Prints ms a step, images/s, model FLOP/s beside the sgemm rate of the same run, and memory; with `ops` where the time of each

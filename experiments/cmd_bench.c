@@ -5,6 +5,7 @@
 #include "data/transform.h"
 #include "experiments/bench_generative.h"
 #include "experiments/bench_timing.h"
+#include "experiments/device.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/trainer.h"
@@ -17,6 +18,7 @@ typedef struct bench {
     int batch, chunk, steps, text_vocabulary;
     const char *decode;
     bool json, ops;
+    const dt_backend *backend;
     dt_model *model;
     float *images;
     int32_t *tokens;
@@ -62,7 +64,7 @@ static bool bench_training(bench *b, dt_error *error)
     dt_trainer_options o = {.batch_size = b->batch, .chunk_size = b->chunk, .max_logit_scale = 4.6052,
                             .optimizer = {.kind = DT_ADAMW, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f,
                                           .weight_decay = 0.1f, .clip_norm = 1}};
-    training t = {b, dt_trainer_new(b->model, dt_cpu(), &o, error)};
+    training t = {b, dt_trainer_new(b->model, b->backend, &o, error)};
     dt_plan *plan = t.trainer ? dt_trainer_plan(t.trainer) : NULL;
     bool good = plan && train_step(&t, error);
     if (good)
@@ -135,7 +137,8 @@ static void print_text(const bench *b)
 static int print_json(const bench *b)
 {
     dt_error error;
-    json_t *o = json_pack("{s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model", b->name, "batch",
+    json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "model",
+                          b->name, "device", b->backend->name, "precision", dt_precision_name(b->backend->precision), "batch",
                           b->batch, "parameters", (json_int_t)dt_params_trainable(b->model->params), "sgemm_flops",
                           b->sgemm, "train_pairs_per_second", b->batch / b->train_seconds, "train_flops",
                           b->train_flops / b->train_seconds, "train_share_of_sgemm",
@@ -164,8 +167,8 @@ static bool measure(bench *b, dt_error *error)
         return false;
     b->sgemm = dt_sgemm_rate(12);
     bool good = bench_training(b, error) &&
-                bench_encoder(b, dt_image_encoder_new(b->model, dt_cpu(), b->batch, error), b->images, &b->image_seconds, error) &&
-                bench_encoder(b, dt_text_encoder_new(b->model, dt_cpu(), b->batch, error), b->tokens, &b->text_seconds, error);
+                bench_encoder(b, dt_image_encoder_new(b->model, b->backend, b->batch, error), b->images, &b->image_seconds, error) &&
+                bench_encoder(b, dt_text_encoder_new(b->model, b->backend, b->batch, error), b->tokens, &b->text_seconds, error);
     double again = dt_sgemm_rate(12);
     b->sgemm = again > b->sgemm ? again : b->sgemm;
     if (good && b->decode) {
@@ -175,7 +178,7 @@ static bool measure(bench *b, dt_error *error)
     return good;
 }
 
-static int run_model(bench *b)
+static int run_model(bench *b, const dt_device_options *device)
 {
     dt_error error;
     int status = DT_EXIT_GOOD;
@@ -183,7 +186,8 @@ static int run_model(bench *b)
         fprintf(stderr, "duet bench: --batch-size %d is not a multiple of --chunk-size %d\n", b->batch, b->chunk);
         return DT_EXIT_USAGE;
     }
-    if (!measure(b, &error)) {
+    b->backend = dt_device_open(device, b->json ? DT_DEVICE_SAY_NEWS : DT_DEVICE_SAY, &error);
+    if (!b->backend || !measure(b, &error)) {
         fprintf(stderr, "duet bench: %s\n", error.message);
         status = DT_EXIT_FAILURE;
     } else if (b->json) {
@@ -197,10 +201,11 @@ static int run_model(bench *b)
     return status;
 }
 
-static int run_generative(const dt_generative_bench *g)
+static int run_generative(dt_generative_bench *g, const dt_device_options *device)
 {
     dt_error error;
-    if (dt_bench_generative(g, &error))
+    g->backend = dt_device_open(device, g->json ? DT_DEVICE_SAY_NEWS : DT_DEVICE_SAY, &error);
+    if (g->backend && dt_bench_generative(g, &error))
         return DT_EXIT_GOOD;
     fprintf(stderr, "duet bench: %s\n", error.message);
     return DT_EXIT_FAILURE;
@@ -210,6 +215,7 @@ int dt_cmd_bench(int argc, char **argv)
 {
     bench b = {0};
     const char *vae = NULL, *gan = NULL;
+    dt_device_options device = {0};
     const dt_option options[] = {
         {"model", 'm', DT_STRING, &b.name, "NAME", .help = "preset, or file with a model's description (default: ViT-B-32)"},
         {"vae", 0, DT_STRING, &vae, "CONFIG.json", .help = "instead of a model: a training step of duet vae"},
@@ -223,6 +229,7 @@ int dt_cmd_bench(int argc, char **argv)
          .least = 4, .most = 1 << 20},
         {"decode", 'd', DT_STRING, &b.decode, "DIR", .help = "also time decoding and augmentation to 224 of the .jpg files in DIR, on one core"},
         {"ops", 0, DT_FLAG, &b.ops, .help = "list where the time of a training step goes"},
+        DT_DEVICE_OPTIONS(device),
         {"json", 0, DT_FLAG, &b.json, .help = "one JSON object instead of text"},
     };
     const dt_usage usage = {"duet bench", NULL, "Measures training and encoding of a model with random data on this machine.",
@@ -235,12 +242,12 @@ int dt_cmd_bench(int argc, char **argv)
         b.name = b.name ? b.name : "ViT-B-32";
         b.batch = b.batch ? b.batch : 32;
         b.text_vocabulary = b.text_vocabulary ? b.text_vocabulary : 1314;
-        return run_model(&b);
+        return run_model(&b, &device);
     }
     if ((vae && gan) || b.name || b.chunk || b.text_vocabulary || b.decode) {
-        fprintf(stderr, "duet bench: --vae and --gan go with --batch-size, --steps, --ops and --json alone, one of the two; see duet "
-                        "bench --help\n");
+        fprintf(stderr, "duet bench: --vae and --gan go with --batch-size, --steps, --ops and --json alone (and --device and "
+                        "--precision), one of the two; see duet bench --help\n");
         return DT_EXIT_USAGE;
     }
-    return run_generative(&(dt_generative_bench){gan ? gan : vae, gan != NULL, b.batch, b.steps, b.ops, b.json});
+    return run_generative(&(dt_generative_bench){gan ? gan : vae, gan != NULL, b.batch, b.steps, b.ops, b.json}, &device);
 }

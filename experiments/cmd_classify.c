@@ -14,6 +14,7 @@
 #include "eval/origin.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
+#include "experiments/device.h"
 #include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
@@ -31,11 +32,13 @@ typedef struct settings {
     size_t word_count;
     bool json, quiet;
     int top, batch, threads;
+    dt_device_options device;
 } settings;
 
 /* Everything that is open, and what the samples being named are. */
 typedef struct work {
     const settings *s;
+    const dt_backend *backend;
     dt_classes *classes;
     dt_texts templates;
     dt_model *model;
@@ -80,6 +83,7 @@ int dt_cmd_classify(int argc, char **argv)
          .least = 1, .most = 65536},
         {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0", .least = 0,
          .most = 1024},
+        DT_DEVICE_OPTIONS(s.device),
         {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {.command = "duet classify",
@@ -238,7 +242,7 @@ static bool open_predictor(work *w, size_t samples, size_t top, dt_error *error)
 {
     const settings *s = w->s;
     int batch = samples < (size_t)s->batch ? (int)samples : s->batch;
-    return (w->predictor = dt_predictor_new(w->model, dt_cpu(), batch, s->top ? (size_t)s->top : top, error));
+    return (w->predictor = dt_predictor_new(w->model, w->backend, batch, s->top ? (size_t)s->top : top, error));
 }
 
 static dt_predict_listener listener(work *w)
@@ -418,9 +422,10 @@ static bool open_model(work *w, dt_error *error)
     if (s->classes && (!(w->classes = dt_classes_load(s->classes, error)) ||
                        !check_templates(w, &templates, &count, error)))
         return false;
-    if (!(w->model = dt_load_weights("duet classify", s->weights, error)) || !check_model(w, error))
+    if (!(w->model = dt_load_weights("duet classify", s->weights, error)) || !check_model(w, error) ||
+        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
         return false;
-    if (w->classes && !dt_model_head_from_classes(&w->model, DT_TOWER_IMAGE, w->classes, templates, count, dt_cpu(), s->batch,
+    if (w->classes && !dt_model_head_from_classes(&w->model, DT_TOWER_IMAGE, w->classes, templates, count, w->backend, s->batch,
                                                   w->progress, error))
         return dt_fail_prefix(error, "%s", s->weights);
     for (size_t c = 0; c < (size_t)w->model->head.classes; c++)

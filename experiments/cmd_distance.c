@@ -7,6 +7,7 @@
 #include "eval/generated.h"
 #include "eval/manifold.h"
 #include "experiments/commands.h"
+#include "experiments/device.h"
 #include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
@@ -17,11 +18,13 @@ typedef struct settings {
     bool files, first, no_cache, json, quiet;
     int64_t seed;
     int count, k, batch, threads;
+    dt_device_options device;
 } settings;
 
 /* Everything that is open. */
 typedef struct work {
     const settings *s;
+    const dt_backend *backend; /* NULL: of files */
     dt_model *model;
     char *cache;
     dt_dataset *real, *generated;
@@ -62,6 +65,7 @@ int dt_cmd_distance(int argc, char **argv)
         {"batch", 'b', DT_INT, &s.batch, "N", "images in a step of the encoder", "128", .least = 1, .most = 65536},
         {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0", .least = 0,
          .most = 1024},
+        DT_DEVICE_OPTIONS(s.device),
         {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {"duet distance", "REAL GENERATED", summary, options, sizeof options / sizeof options[0],
@@ -83,6 +87,8 @@ static const char *mistake(const settings *s)
 {
     if (s->files == (s->weights != NULL))
         return s->files ? "--weights and --features do not go together" : "give --weights RUN, or --features with files";
+    if (s->files && dt_device_asked(&s->device))
+        return "--device and --precision are for encoding images; --features has done that";
     if (s->files && s->count)
         return "--count is for images; --features takes all rows";
     if (s->first && !s->count)
@@ -105,6 +111,7 @@ static dt_distance_options options_of(const work *w)
         .features = {.layer = strcmp(s->layer, "features") ? DT_LAYER_EMBEDDING : DT_LAYER_FEATURES,
                      .cache = w->cache,
                      .weights = s->weights,
+                     .backend = w->backend,
                      .batch = s->batch,
                      .threads = s->threads,
                      .progress = dt_terminal_progress(s->quiet)},
@@ -119,7 +126,8 @@ static bool compare_data(work *w, dt_error *error)
 {
     const settings *s = w->s;
     if (!(w->real = dt_dataset_open(s->real, error)) || !(w->generated = dt_dataset_open(s->generated, error)) ||
-        !(w->model = dt_load_weights("duet distance", s->weights, error)))
+        !(w->model = dt_load_weights("duet distance", s->weights, error)) ||
+        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
         return false;
     if (!s->no_cache && !(w->cache = s->cache ? strdup(s->cache) : dt_features_folder(s->weights)))
         return dt_fail(error, "no memory");

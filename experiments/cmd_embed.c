@@ -8,6 +8,7 @@
 #include "eval/dataset.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
+#include "experiments/device.h"
 #include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/progress.h"
@@ -16,10 +17,12 @@ typedef struct settings {
     const char *weights, *data, *texts, *out;
     bool images, captions, quiet, npy;
     int batch, threads;
+    dt_device_options device;
 } settings;
 
 /* What is embedded, and where it goes. */
 typedef struct work {
+    const dt_backend *backend;
     dt_model *model;
     dt_dataset *data;
     dt_captions captions;
@@ -55,6 +58,7 @@ int dt_cmd_embed(int argc, char **argv)
          .most = 65536},
         {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
          .least = 0, .most = 1024},
+        DT_DEVICE_OPTIONS(s.device),
         {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {"duet embed", "[DATA]", summary, options, sizeof options / sizeof options[0],
@@ -114,7 +118,7 @@ static float *rows_for(const dt_encoder *encoder, size_t count, dt_error *error)
 static bool embed_images(work *w, const settings *s, dt_error *error)
 {
     w->images = dt_dataset_count(w->data);
-    dt_encoder *encoder = dt_image_encoder_new(w->model, dt_cpu(), clipped(s->batch, w->images), error);
+    dt_encoder *encoder = dt_image_encoder_new(w->model, w->backend, clipped(s->batch, w->images), error);
     w->image_rows = rows_for(encoder, w->images, error);
     bool good = w->image_rows &&
                 dt_dataset_embed(w->data, w->model, encoder, s->threads, w->image_rows, w->progress, error);
@@ -125,7 +129,7 @@ static bool embed_images(work *w, const settings *s, dt_error *error)
 static bool embed_texts(work *w, const settings *s, const char *const *texts, size_t count, dt_error *error)
 {
     w->rows = count;
-    dt_encoder *encoder = dt_text_encoder_new(w->model, dt_cpu(), clipped(s->batch, count), error);
+    dt_encoder *encoder = dt_text_encoder_new(w->model, w->backend, clipped(s->batch, count), error);
     w->text_rows = rows_for(encoder, count, error);
     bool good = w->text_rows && dt_embed_texts(w->model, encoder, texts, count, w->text_rows, w->progress, error);
     dt_encoder_free(encoder);
@@ -189,7 +193,8 @@ static bool run(work *w, const settings *s, dt_error *error)
         return false;
     if (s->data && !(w->data = dt_dataset_open(s->data, error)))
         return false;
-    if (!(w->model = dt_load_weights("duet embed", s->weights, error)))
+    if (!(w->model = dt_load_weights("duet embed", s->weights, error)) ||
+        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
         return false;
     return (!s->images || embed_images(w, s, error)) && (!s->captions || embed_captions(w, s, error)) &&
            (!s->texts || embed_texts(w, s, (const char *const *)w->texts.items, w->texts.count, error)) &&

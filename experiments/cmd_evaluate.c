@@ -6,6 +6,7 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "experiments/commands.h"
+#include "experiments/device.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
@@ -91,11 +92,13 @@ int dt_cmd_evaluate(int argc, char **argv)
 {
     const char *out = NULL;
     bool again = false, all = false, json = false, quiet = false;
+    dt_device_options device = {0};
     const dt_option options[] = {
         {"out", 'o', DT_STRING, &out, "FILE", .help = "the results (default: runs/SUITE-results.json)"},
         {"again", 0, DT_FLAG, &again, .help = "run also what is done"},
         {"all", 'a', DT_FLAG, &all, .help = "print every figure, not only the chief ones"},
         {"json", 0, DT_FLAG, &json, .help = "print one JSON list instead of a table"},
+        DT_DEVICE_OPTIONS(device),
         {"quiet", 'q', DT_FLAG, &quiet, .help = "no word of what is running"},
     };
     const dt_usage usage = {"duet evaluate", "SUITE.json", summary, options, sizeof options / sizeof *options,
@@ -107,10 +110,11 @@ int dt_cmd_evaluate(int argc, char **argv)
     default_results(words[0], path);
     dt_error error;
     size_t failed = 0;
-    const dt_suite_options o = {.results = out ? out : path, .again = again, .people = quiet ? NULL : stderr,
+    dt_suite_options o = {.results = out ? out : path, .again = again, .people = quiet ? NULL : stderr,
                                 .progress = dt_terminal_progress(quiet)};
     dt_suite *suite = dt_suite_load(words[0], &error);
-    bool good = suite && (out || dt_make_directories("runs", &error)) && dt_suite_run(suite, &o, &failed, &error);
+    bool good = suite && (o.backend = dt_device_open(&device, DT_DEVICE_SAY_NEWS, &error)) &&
+                (out || dt_make_directories("runs", &error)) && dt_suite_run(suite, &o, &failed, &error);
     if (good && json)
         good = dt_print_json(dt_suite_results(suite), 2, &error);
     else if (good)

@@ -8,6 +8,7 @@
 #include "eval/head.h"
 #include "eval/model_file.h"
 #include "experiments/checkpoint.h"
+#include "experiments/device.h"
 #include "experiments/feed.h"
 #include "experiments/finetune_results.h"
 #include "experiments/finetuner.h"
@@ -69,7 +70,7 @@ static bool check_weights(const run *r, dt_error *error)
 {
     for (int i = 0; i < dt_params_count(r->model->params); i++) {
         const dt_param_info *info = dt_params_info(r->model->params, i);
-        const float *value = dt_params_value(r->model->params, i);
+        const float *value = dt_params_look(r->model->params, i);
         for (size_t k = 0; k < info->count; k++)
             if (!isfinite(value[k]))
                 return dt_fail(error, "%s: %s is not finite at %zu; this model has diverged",
@@ -94,7 +95,7 @@ static bool make_head(run *r, dt_error *error)
     }
     const dt_classes classes = {.origin = (char *)c->train, .count = d->class_count, .names = (char **)d->classes};
     if (good && c->zeroshot)
-        good = dt_model_head_from_classes(&r->model, c->tower, &classes, templates, count, dt_cpu(), BATCH, (dt_progress){0},
+        good = dt_model_head_from_classes(&r->model, c->tower, &classes, templates, count, r->folder.backend, BATCH, (dt_progress){0},
                                           error);
     else if (good)
         good = dt_model_head_new(&r->model, c->tower, c->on_embedding, d->classes, d->class_count, error);
@@ -109,7 +110,7 @@ static bool open_tuner(run *r, bool resumes, dt_error *error)
                               .seed = (uint64_t)c->seed};
     r->state = (dt_run_state){.settled = true, .best = NAN,
                               .total_steps = (int64_t)(r->data.row_count / (size_t)c->batch_size) * c->epochs};
-    r->tuner = dt_finetuner_new(r->model, dt_cpu(), &o, error);
+    r->tuner = dt_finetuner_new(r->model, r->folder.backend, &o, error);
     return r->tuner && (!resumes || dt_checkpoint_restore(r->folder.path, r->model, dt_finetuner_optimizer(r->tuner),
                                                           &r->state, error));
 }
@@ -163,12 +164,13 @@ static bool check_folder(const run *r, dt_error *error)
            dt_fail(error, "%s is where the weights come from; choose another --out", r->folder.path);
 }
 
-static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
+static bool prepare(run *r, const dt_device_options *device, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step = 0;
     char path[DT_RUN_PATH];
     if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_model(r, error) || !check_weights(r, error) ||
-        !dt_finetune_data_open(&r->data, &r->config, error) || !make_head(r, error))
+        !dt_finetune_data_open(&r->data, &r->config, error) ||
+        !(r->folder.backend = r->data.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)) || !make_head(r, error))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     return open_feed(r, step, error) && open_tuner(r, resumes, error) && dt_run_claim(&r->folder, error) &&
@@ -293,13 +295,14 @@ static void say_left_out(run *r, const dt_examples *examples)
         dt_log_say(r->log, "%zu samples of %s have no class and are left out", count, dt_examples_path(examples));
 }
 
-static int finetune(run *r, bool restart, bool quiet)
+static int finetune(run *r, const dt_device_options *device, bool restart, bool quiet)
 {
     dt_error error;
     bool stopped = false;
     char path[DT_RUN_PATH];
-    bool good = prepare(r, restart, quiet, &error);
+    bool good = prepare(r, device, restart, quiet, &error);
     if (good) {
+        dt_run_say_device(&r->folder, r->log);
         say_left_out(r, r->data.train);
         say_left_out(r, r->data.validation);
         for (size_t i = 0; i < r->data.test_count; i++)
@@ -407,6 +410,7 @@ int dt_cmd_finetune(int argc, char **argv)
     const char *out = NULL;
     words w = {.epochs = 0};
     bool restart = false, quiet = false;
+    dt_device_options device = {0};
     const dt_option options[] = {
         {"weights", 'w', DT_STRING, &w.weights, "RUN|FILE", .help = "start from " DT_WEIGHTS_HELP},
         {"train", 0, DT_STRING, &w.train, "DATA", .help = "a pair store or a folder of class folders; for texts also .csv, .tsv, .jsonl"},
@@ -419,6 +423,7 @@ int dt_cmd_finetune(int argc, char **argv)
         {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json, else runs/finetune)"},
         {"set", 's', DT_STRINGS, &w.set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-4"},
         {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_DEVICE_OPTIONS(device),
         {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {"duet finetune", "[CONFIG.json]",
@@ -439,7 +444,7 @@ int dt_cmd_finetune(int argc, char **argv)
         fprintf(stderr, "duet finetune: %s\n", error.message);
         status = DT_EXIT_FAILURE;
     } else {
-        status = finetune(&r, restart, quiet);
+        status = finetune(&r, &device, restart, quiet);
     }
     close_run(&r);
     return status;

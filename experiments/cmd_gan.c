@@ -1,6 +1,7 @@
 /* `duet gan`: generative adversarial networks, from a configuration to a finished run, through interruptions; and drawing with one. */
 #include "experiments/commands.h"
 
+#include "experiments/device.h"
 #include "experiments/gan_draw.h"
 #include "experiments/gan_trainer.h"
 #include "experiments/gan_views.h"
@@ -102,7 +103,8 @@ static bool make_model(gan *e, dt_error *error)
     const dt_gan_train_config *g = &e->config;
     json_t *description = json_deep_copy(c->model);
     bool good = (description || dt_fail(error, "out of memory")) &&
-                dt_conditions_train(&e->conditions, description, e->run.pairs, g->text_weights, g->template, c->batch_size, error);
+                dt_conditions_train(&e->conditions, e->run.folder.backend, description, e->run.pairs,
+                                    g->text_weights, g->template, c->batch_size, error);
     e->model = good ? dt_generative_model(&e->run, description, error) : NULL;
     json_decref(description);
     if (!e->model)
@@ -120,10 +122,11 @@ static bool make_model(gan *e, dt_error *error)
                                  : "model: a ring's points want the network \"mlp\"");
 }
 
-static bool prepare(gan *e, dt_error *error)
+static bool prepare(gan *e, const dt_device_options *device, dt_error *error)
 {
     const dt_generative_config *c = &e->run.config;
-    if ((c->train && !dt_generative_open_data(&e->run, error)) || !make_model(e, error) ||
+    if ((c->train && !dt_generative_open_data(&e->run, error)) ||
+        !(e->run.folder.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)) || !make_model(e, error) ||
         !dt_measure_check(&e->run, "duet gan", e->config.classifier, error))
         return false;
     const dt_gan_config *g = &e->model->config.gan;
@@ -136,8 +139,8 @@ static bool prepare(gan *e, dt_error *error)
         e->run.context = e->conditions.text->config.text.context_length;
         e->run.class_caption = e->config.template;
     }
-    e->trainer = dt_gan_trainer_new(e->model, dt_cpu(), &e->config, c->batch_size, (uint64_t)c->seed, error);
-    e->sampler = e->trainer ? dt_gan_sampler_new(dt_gan_trainer_average(e->trainer), g, dt_cpu(), error) : NULL;
+    e->trainer = dt_gan_trainer_new(e->model, e->run.folder.backend, &e->config, c->batch_size, (uint64_t)c->seed, error);
+    e->sampler = e->trainer ? dt_gan_sampler_new(dt_gan_trainer_average(e->trainer), g, e->run.folder.backend, error) : NULL;
     e->views = (dt_gan_views){e->sampler, g, &e->conditions, &e->config.ring, c->picture_count, (uint64_t)c->seed};
     return e->sampler != NULL;
 }
@@ -152,28 +155,39 @@ static void close_gan(gan *e)
     free(e->points);
 }
 
-static int train(gan *e, const char *file, const dt_strings *set, bool restart)
+/* The extras' memory is the host's copy of what a device may have changed: asking for it again brings it up to date. */
+static void gather(void *self)
+{
+    gan *e = self;
+    dt_extra extras[DT_GAN_EXTRAS];
+    dt_gan_trainer_extras(e->trainer, extras);
+}
+
+static int train(gan *e, const char *file, const dt_strings *set, const dt_device_options *device, bool restart)
 {
     dt_error error;
     dt_extra extras[DT_GAN_EXTRAS];
     if (!dt_gan_config_load(&e->config, &e->run, file, set->items, set->count, &error) ||
-        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, dt_generative_free_keys, &error)) || !prepare(e, &error)) {
+        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, dt_generative_free_keys, &error)) ||
+        !prepare(e, device, &error)) {
         fprintf(stderr, "duet gan: %s\n", error.message);
         return DT_EXIT_FAILURE;
     }
-    const dt_recipe recipe = {.command = "gan", .self = e, .step = step, .paint = paint, .finish = finish, .restored = restored,
+    const dt_recipe recipe = {.command = "gan", .self = e, .step = step, .paint = paint, .finish = finish, .gather = gather,
+                              .restored = restored,
                               .model = e->model, .optimizer = dt_gan_trainer_optimizer(e->trainer), .extras = extras,
                               .extra_count = dt_gan_trainer_extras(e->trainer, extras)};
     return dt_generative_run(&e->run, &recipe, restart);
 }
 
-static int train_file(const char *file, const char *out, const dt_strings *set, bool restart, bool quiet)
+static int train_file(const char *file, const char *out, const dt_strings *set, const dt_device_options *device, bool restart,
+                      bool quiet)
 {
     char folder[DT_RUN_PATH];
     dt_run_default_folder(file, folder);
     gan e = {.run = {.folder = {.path = out ? out : folder}, .quiet = quiet}};
     dt_run_catch_signals(&e.run.folder);
-    int status = train(&e, file, set, restart);
+    int status = train(&e, file, set, device, restart);
     close_gan(&e);
     return status;
 }
@@ -184,10 +198,12 @@ int dt_cmd_gan(int argc, char **argv)
     dt_strings set = {0};
     dt_gan_draw draw = {.seed = 1};
     bool restart = false, quiet = false;
+    dt_device_options device = {0};
     const dt_option options[] = {
         {"out", 'o', DT_STRING, &out, "DIR|FILE.png", .help = "folder of the run (default: runs/NAME of NAME.json); with -w where to draw to"},
         {"set", 's', DT_STRINGS, &set, "KEY=VALUE", .help = "overrides a key of the configuration: --set generator.lr=1e-4"},
         {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_DEVICE_OPTIONS(device),
         {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
         {"weights", 'w', DT_STRING, &draw.weights, "RUN|FILE", .help = "draw with a trained generator: a sheet (FILE.png), or one file a picture (DIR)"},
         {"prompt", 'p', DT_STRINGS, &draw.prompts, "TEXT", .help = "what to draw, of a generator conditioned on text"},
@@ -215,5 +231,6 @@ int dt_cmd_gan(int argc, char **argv)
         return DT_EXIT_USAGE;
     }
     draw.out = out;
-    return draw.weights ? dt_gan_draw_run(&draw) : train_file(arguments[0], out, &set, restart, quiet);
+    draw.device = &device;
+    return draw.weights ? dt_gan_draw_run(&draw) : train_file(arguments[0], out, &set, &device, restart, quiet);
 }

@@ -7,6 +7,7 @@
 #include "data/loader.h"
 #include "eval/model_file.h"
 #include "experiments/checkpoint.h"
+#include "experiments/device.h"
 #include "experiments/evaluation.h"
 #include "experiments/log.h"
 #include "experiments/options.h"
@@ -116,20 +117,22 @@ static bool prepare_training(run *r, bool resumes, dt_error *error)
                             .optimizer = c->optimizer, .max_logit_scale = c->max_logit_scale,
                             .seed = (uint64_t)c->seed};
     r->state = (dt_run_state){.total_steps = c->steps, .settled = c->minutes <= 0, .best = NAN};
-    r->trainer = dt_trainer_new(r->model, dt_cpu(), &o, error);
+    r->trainer = dt_trainer_new(r->model, r->folder.backend, &o, error);
     return r->trainer && (!resumes || dt_checkpoint_restore(r->folder.path, r->model, dt_trainer_optimizer(r->trainer),
                                                             &r->state, error));
 }
 
-static bool prepare(run *r, bool restart, bool quiet, dt_error *error)
+static bool prepare(run *r, const dt_device_options *device, bool restart, bool quiet, dt_error *error)
 {
     uint64_t step;
     char path[DT_RUN_PATH];
-    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !(r->pairs = dt_config_open_pairs(r->config.train, error)))
+    if ((!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) ||
+        !(r->pairs = dt_config_open_pairs(r->config.train, error)) ||
+        !(r->folder.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     if (!prepare_training(r, resumes, error) || !open_loader(r, error) ||
-        !(r->evaluation = dt_evaluation_new(r->model, r->config.evaluate, r->folder.path, error)))
+        !(r->evaluation = dt_evaluation_new(r->model, r->folder.backend, r->config.evaluate, r->folder.path, error)))
         return false;
     return dt_run_claim(&r->folder, error) &&
            (resumes || dt_run_start(&r->folder, "pretrain", r->config.json, r->model->tokenizer, restart, error)) &&
@@ -241,12 +244,14 @@ static bool finish(run *r, dt_error *error)
            dt_evaluation_report(r->evaluation, error);
 }
 
-static int pretrain(run *r, bool restart, bool quiet)
+static int pretrain(run *r, const dt_device_options *device, bool restart, bool quiet)
 {
     dt_error error;
     bool stopped = false;
     char path[DT_RUN_PATH];
-    bool good = prepare(r, restart, quiet, &error);
+    bool good = prepare(r, device, restart, quiet, &error);
+    if (good)
+        dt_run_say_device(&r->folder, r->log);
     if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
                    (long long)r->state.total_steps);
@@ -269,10 +274,12 @@ int dt_cmd_pretrain(int argc, char **argv)
     const char *out = NULL;
     dt_strings set = {0};
     bool restart = false, quiet = false;
+    dt_device_options device = {0};
     const dt_option options[] = {
         {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json)"},
         {"set", 's', DT_STRINGS, &set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-3"},
         {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_DEVICE_OPTIONS(device),
         {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {"duet pretrain", "CONFIG.json",
@@ -292,7 +299,7 @@ int dt_cmd_pretrain(int argc, char **argv)
         fprintf(stderr, "duet pretrain: %s\n", error.message);
         status = DT_EXIT_FAILURE;
     } else {
-        status = pretrain(&r, restart, quiet);
+        status = pretrain(&r, &device, restart, quiet);
     }
     close_run(&r);
     return status;

@@ -9,6 +9,7 @@
 #include "eval/findings.h"
 #include "eval/probe_json.h"
 #include "experiments/commands.h"
+#include "experiments/device.h"
 #include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
@@ -21,6 +22,7 @@ typedef struct settings {
     size_t shots[DT_SHOTS_MAX], shot_count;
     int64_t seed;
     int seeds, folds, iterations, batch, threads;
+    dt_device_options device;
 } settings;
 
 enum { TRAIN, VALIDATION, TEST, PARTS };
@@ -87,6 +89,7 @@ int dt_cmd_probe(int argc, char **argv)
          .most = 65536},
         {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
          .least = 0, .most = 1024},
+        DT_DEVICE_OPTIONS(s.device),
         {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {
@@ -130,6 +133,8 @@ static const char *settle(settings *s, char *message, size_t size)
     if (s->files == (s->weights != NULL))
         return s->files ? "--weights and --features do not go together"
                         : "give --weights RUN, or --features with files";
+    if (s->files && dt_device_asked(&s->device))
+        return "--device and --precision are for encoding images; --features has done that";
     if (!s->test && !s->folds && !s->save)
         return "nothing to test on; give TEST, --folds K or --save FILE";
     if (s->shots_text && !s->test)
@@ -194,7 +199,9 @@ static bool open_data(work *w, dt_error *error)
 static bool compute(work *w, dt_error *error)
 {
     const settings *s = w->s;
-    if (!open_data(w, error) || !(w->model = dt_load_weights("duet probe", s->weights, error)))
+    const dt_backend *backend;
+    if (!open_data(w, error) || !(w->model = dt_load_weights("duet probe", s->weights, error)) ||
+        !(backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
         return false;
     if (!s->no_cache && !(w->cache = s->cache ? strdup(s->cache) : dt_features_folder(s->weights)))
         return dt_fail(error, "no memory");
@@ -202,6 +209,7 @@ static bool compute(work *w, dt_error *error)
                                              s->after_projection ? DT_LAYER_EMBEDDING : DT_LAYER_FEATURES,
                                          .cache = w->cache,
                                          .weights = s->weights,
+                                         .backend = backend,
                                          .batch = s->batch,
                                          .threads = s->threads,
                                          .progress = dt_terminal_progress(s->quiet)};

@@ -13,6 +13,7 @@
 #include "eval/report/gallery_page.h"
 #include "eval/texts.h"
 #include "experiments/commands.h"
+#include "experiments/device.h"
 #include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
@@ -26,11 +27,13 @@ typedef struct settings {
     dt_strings query_list, image_list;
     bool texts, interactive, no_gallery, no_cache, json, quiet;
     int captions, top, batch, threads;
+    dt_device_options device;
 } settings;
 
 /* Everything that is open. */
 typedef struct work {
     const settings *s;
+    const dt_backend *backend;
     dt_dataset *data;
     dt_model *model;
     dt_features images;
@@ -91,6 +94,7 @@ int dt_cmd_retrieve(int argc, char **argv)
          .most = 65536},
         {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
          .least = 0, .most = 1024},
+        DT_DEVICE_OPTIONS(s.device),
         {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {"duet retrieve", "DATA",   summary, options, sizeof options / sizeof options[0],
@@ -177,7 +181,7 @@ static int batch_for(const work *w, size_t count)
 
 static bool embed_texts(work *w, const char *const *texts, size_t count, float *rows, dt_error *error)
 {
-    dt_encoder *encoder = dt_text_encoder_new(w->model, dt_cpu(), batch_for(w, count), error);
+    dt_encoder *encoder = dt_text_encoder_new(w->model, w->backend, batch_for(w, count), error);
     bool good = encoder && dt_embed_texts(w->model, encoder, texts, count, rows,
                                           dt_terminal_progress(w->s->quiet), error);
     dt_encoder_free(encoder);
@@ -203,7 +207,7 @@ static bool embed_files(work *w, dt_error *error)
     for (size_t q = 0; good && q < w->count; q++) {
         if (w->queries[q].kind != DT_QUERY_FILE)
             continue;
-        encoder = encoder ? encoder : dt_image_encoder_new(w->model, dt_cpu(), 1, error);
+        encoder = encoder ? encoder : dt_image_encoder_new(w->model, w->backend, 1, error);
         good = encoder && dt_embed_file(w->queries[q].text, w->model, encoder, w->rows + q * w->dim, error);
     }
     dt_encoder_free(encoder);
@@ -219,6 +223,7 @@ static bool embed_images(work *w, dt_error *error)
     const dt_features_options options = {.layer = DT_LAYER_EMBEDDING,
                                          .cache = cache,
                                          .weights = s->weights,
+                                         .backend = w->backend,
                                          .batch = s->batch,
                                          .threads = s->threads,
                                          .progress = dt_terminal_progress(s->quiet)};
@@ -250,7 +255,7 @@ static bool rank_captions(work *w, dt_error *error)
 {
     dt_retrieval found;
     char stem[256];
-    if (!dt_captions_retrieve(w->data, w->images.rows, w->model, dt_cpu(), w->s->batch,
+    if (!dt_captions_retrieve(w->data, w->images.rows, w->model, w->backend, w->s->batch,
                               (size_t)w->s->captions, true, dt_terminal_progress(w->s->quiet), &found,
                               &w->caption_count, name_of(w->s, stem, sizeof stem),
                               w->s->out || w->s->json ? &w->map : NULL, error))
@@ -450,7 +455,8 @@ static bool open_all(work *w, dt_error *error)
     size_t cells;
     if (!(w->data = dt_dataset_open(s->data, error)) || !gather_queries(w, error) ||
         !dt_dataset_captions(w->data, 0, &w->captions, error) ||
-        !(w->model = dt_load_weights("duet retrieve", s->weights, error)) || !check(w, error))
+        !(w->model = dt_load_weights("duet retrieve", s->weights, error)) || !check(w, error) ||
+        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
         return false;
     w->dim = (size_t)w->model->config.embed_dim;
     w->rows = __builtin_mul_overflow(w->count + 1, w->dim, &cells) ? NULL : calloc(cells, sizeof *w->rows);
@@ -461,7 +467,7 @@ static bool run(work *w, dt_error *error)
 {
     if (!open_all(w, error) || !embed_text_queries(w, error) || !embed_files(w, error))
         return false;
-    dt_encoder *encoder = w->s->interactive ? dt_text_encoder_new(w->model, dt_cpu(), 1, error) : NULL;
+    dt_encoder *encoder = w->s->interactive ? dt_text_encoder_new(w->model, w->backend, 1, error) : NULL;
     bool good = (encoder || !w->s->interactive) && embed_images(w, error);
     if (good && w->s->interactive)
         good = converse(w, encoder, error);

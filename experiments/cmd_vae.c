@@ -3,6 +3,7 @@
 
 #include "eval/dataset.h"
 #include "eval/model_file.h"
+#include "experiments/device.h"
 #include "experiments/measure.h"
 #include "experiments/options.h"
 #include "experiments/progress.h"
@@ -43,7 +44,7 @@ static bool measure(vae *e, int samples, dt_vae_bound *bound, dt_error *error)
     const dt_vae_bound_options o = {.data = e->test, .binarise = e->config.binarise, .seed = (uint64_t)e->config.test_seed,
                                     .samples = samples, .threads = e->run.config.threads,
                                     .progress = dt_terminal_progress(e->run.quiet)};
-    return dt_vae_bound_of(e->model, dt_cpu(), &o, bound, error);
+    return dt_vae_bound_of(e->model, e->run.folder.backend, &o, bound, error);
 }
 
 static bool log_test(vae *e, const dt_vae_bound *b, dt_error *error)
@@ -194,7 +195,7 @@ static bool check_codes(const vae *e, dt_error *error)
 }
 
 /* Originals are shown from the test images; without any, from the first store of the training. */
-static bool prepare(vae *e, bool restart, dt_error *error)
+static bool prepare(vae *e, const dt_device_options *device, bool restart, dt_error *error)
 {
     const dt_generative_config *c = &e->run.config;
     char path[DT_RUN_PATH];
@@ -202,10 +203,12 @@ static bool prepare(vae *e, bool restart, dt_error *error)
     bool resumes = !restart && dt_run_checkpoint(e->run.folder.path, path, sizeof path, &step);
     if (!make_model(e, error) || !check_codes(e, error) || !dt_generative_open_data(&e->run, error) ||
         (c->test && !(e->test = dt_dataset_open(c->test, error))) || !dt_measure_check(&e->run, "duet vae", NULL, error) ||
+        !(e->run.folder.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)) ||
         (!resumes && !c->weights && !start_at_mean(e, error)))
         return false;
-    e->trainer = dt_vae_trainer_new(e->model, dt_cpu(), &e->config, c->batch_size, (uint64_t)c->seed, error);
-    return e->trainer && (e->views = dt_vae_views_new(e->model, dt_cpu(), c->picture_count, c->test ? c->test : dt_first_train(c),
+    const dt_backend *backend = e->run.folder.backend;
+    e->trainer = dt_vae_trainer_new(e->model, backend, &e->config, c->batch_size, (uint64_t)c->seed, error);
+    return e->trainer && (e->views = dt_vae_views_new(e->model, backend, c->picture_count, c->test ? c->test : dt_first_train(c),
                                                       (uint64_t)c->seed, error)) != NULL;
 }
 
@@ -218,11 +221,12 @@ static void close_vae(vae *e)
     dt_model_free(e->model);
 }
 
-static int train(vae *e, const char *file, const dt_strings *set, bool restart)
+static int train(vae *e, const char *file, const dt_strings *set, const dt_device_options *device, bool restart)
 {
     dt_error error;
     if (!dt_vae_config_load(&e->config, &e->run, file, set->items, set->count, &error) ||
-        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, dt_generative_free_keys, &error)) || !prepare(e, restart, &error)) {
+        (!restart && !dt_run_check_config(&e->run.folder, e->run.json, dt_generative_free_keys, &error)) ||
+        !prepare(e, device, restart, &error)) {
         fprintf(stderr, "duet vae: %s\n", error.message);
         return DT_EXIT_FAILURE;
     }
@@ -237,10 +241,12 @@ int dt_cmd_vae(int argc, char **argv)
     const char *out = NULL;
     dt_strings set = {0};
     bool restart = false, quiet = false;
+    dt_device_options device = {0};
     const dt_option options[] = {
         {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json)"},
         {"set", 's', DT_STRINGS, &set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-3"},
         {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_DEVICE_OPTIONS(device),
         {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {"duet vae", "CONFIG.json",
@@ -256,7 +262,7 @@ int dt_cmd_vae(int argc, char **argv)
     dt_run_default_folder(arguments[0], folder);
     vae e = {.run = {.folder = {.path = out ? out : folder}, .quiet = quiet}};
     dt_run_catch_signals(&e.run.folder);
-    status = train(&e, arguments[0], &set, restart);
+    status = train(&e, arguments[0], &set, &device, restart);
     close_vae(&e);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "eval/texts.h"
 #include "eval/zeroshot.h"
 #include "experiments/commands.h"
+#include "experiments/device.h"
 #include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/print.h"
@@ -18,6 +19,7 @@ typedef struct settings {
     dt_strings template_list, query_list;
     bool retrieval, json, quiet;
     int captions, top, batch, threads;
+    dt_device_options device;
 } settings;
 
 /* What the settings name, open. */
@@ -70,6 +72,7 @@ int dt_cmd_zeroshot(int argc, char **argv)
          .most = 65536},
         {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
          .least = 0, .most = 1024},
+        DT_DEVICE_OPTIONS(s.device),
         {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
     };
     const dt_usage usage = {"duet zeroshot", "DATA",   summary, options, sizeof options / sizeof options[0],
@@ -128,7 +131,7 @@ static bool open_inputs(inputs *in, const settings *s, char *stem, size_t size, 
     in->model = in->data ? dt_load_weights("duet zeroshot", s->weights, error) : NULL;
     in->options.data = in->data;
     in->options.classes = in->classes;
-    return in->model;
+    return in->model && (in->options.backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error));
 }
 
 static void close_inputs(inputs *in)

@@ -23,6 +23,7 @@ int dt_cmd_distance(int argc, char **argv);
 int dt_cmd_convert(int argc, char **argv);
 int dt_cmd_export(int argc, char **argv);
 int dt_cmd_bench(int argc, char **argv);
+int dt_cmd_devices(int argc, char **argv);
 int dt_cmd_report(int argc, char **argv);
 
 #endif

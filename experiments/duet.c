@@ -33,6 +33,7 @@ static const command commands[] = {
     {"export", "writes a model as transformers or open_clip load it", dt_cmd_export},
     {"report", "writes a run's curves, figures and pictures as one page", dt_cmd_report},
     {"bench", "measures training and encoding speed of a model here", dt_cmd_bench},
+    {"devices", "lists what can be computed on here", dt_cmd_devices},
     {NULL, NULL, NULL},
 };
 

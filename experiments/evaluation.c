@@ -44,11 +44,11 @@ static bool read_templates(set *s, const json_t *list, dt_error *error)
     return true;
 }
 
-static bool open_set(set *s, const json_t *json, dt_error *error)
+static bool open_set(set *s, const dt_backend *backend, const json_t *json, dt_error *error)
 {
     const char *data = NULL, *classes = NULL, *queries = NULL;
     const json_t *templates = NULL;
-    s->options = (dt_zeroshot_options){.top = 6};
+    s->options = (dt_zeroshot_options){.top = 6, .backend = backend};
     const dt_json_field fields[] = {
         {"name", DT_JSON_STRING, &s->options.name, .required = false},
         {"data", DT_JSON_STRING, &data, .required = true},
@@ -69,7 +69,8 @@ static bool open_set(set *s, const json_t *json, dt_error *error)
     return true;
 }
 
-dt_evaluation *dt_evaluation_new(dt_model *model, const json_t *sets, const char *run, dt_error *error)
+dt_evaluation *dt_evaluation_new(dt_model *model, const dt_backend *backend, const json_t *sets, const char *run,
+                                 dt_error *error)
 {
     dt_evaluation *e = calloc(1, sizeof *e);
     bool good = e || dt_fail(error, "out of memory");
@@ -78,7 +79,7 @@ dt_evaluation *dt_evaluation_new(dt_model *model, const json_t *sets, const char
     if (good && json_array_size(sets) > SETS_MAX)
         good = dt_fail(error, "evaluate.sets: %zu sets; at most %d are possible", json_array_size(sets), SETS_MAX);
     for (size_t i = 0; good && i < json_array_size(sets); i++)
-        good = open_set(&e->sets[e->count++], json_array_get(sets, i), error);
+        good = open_set(&e->sets[e->count++], backend, json_array_get(sets, i), error);
     if (!good) {
         dt_evaluation_free(e);
         return NULL;

@@ -18,9 +18,10 @@
 
 typedef struct dt_evaluation dt_evaluation;
 
-/* Checks the list and opens what it names, so that mistakes show before the training and not after it. Borrows model, list
- * and run. */
-dt_evaluation *dt_evaluation_new(dt_model *model, const json_t *sets, const char *run, dt_error *error);
+/* Checks the list and opens what it names, so that mistakes show before the training and not after it. Borrows model, backend,
+ * list and run. */
+dt_evaluation *dt_evaluation_new(dt_model *model, const dt_backend *backend, const json_t *sets, const char *run,
+                                 dt_error *error);
 void dt_evaluation_free(dt_evaluation *evaluation); /* NULL is allowed */
 
 /* Evaluates with the parameters as they are now. `last`: the end of the run. */

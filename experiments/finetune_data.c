@@ -130,6 +130,6 @@ size_t dt_finetune_validated(const dt_finetune_data *d)
 
 bool dt_finetune_validate(const dt_finetune_data *d, dt_model *model, dt_verdict *verdict, dt_error *error)
 {
-    return d->validation ? dt_judge(model, d->validation, NULL, 0, verdict, error)
-                         : dt_judge(model, d->train, d->held, d->held_count, verdict, error);
+    return d->validation ? dt_judge(model, d->backend, d->validation, NULL, 0, verdict, error)
+                         : dt_judge(model, d->backend, d->train, d->held, d->held_count, verdict, error);
 }

@@ -9,6 +9,7 @@
 enum { DT_FINETUNE_TESTS = 16 };
 
 typedef struct dt_finetune_data {
+    const dt_backend *backend; /* that models are judged on: to be set before anything is */
     dt_examples *train, *validation; /* validation NULL: the rows held out, if any */
     dt_examples *tests[DT_FINETUNE_TESTS];
     char test_names[DT_FINETUNE_TESTS][256]; /* short; the whole path where that name is taken */

@@ -50,7 +50,7 @@ static bool test_all(const dt_finetune_end *e, dt_error *error)
     for (size_t i = 0; good && i < e->data->test_count; i++) {
         char name[300];
         snprintf(name, sizeof name, "%s, fine-tuned", e->data->test_names[i]);
-        json_t *found = dt_judge_fully(e->model, e->data->tests[i], name, e->seed, error);
+        json_t *found = dt_judge_fully(e->model, e->data->backend, e->data->tests[i], name, e->seed, error);
         if (found)
             say_figures(e, found);
         good = found && note(e, found, error);
@@ -74,7 +74,7 @@ static bool judge_point(const dt_finetune_end *e, double share, json_t *series, 
     dt_verdict verdict;
     bool good = true;
     for (size_t i = 0; good && i < e->data->test_count; i++) {
-        good = dt_judge(e->model, e->data->tests[i], NULL, 0, &verdict, error);
+        good = dt_judge(e->model, e->data->backend, e->data->tests[i], NULL, 0, &verdict, error);
         if (good)
             add_point(json_array_get(series, i), share, verdict.accuracy);
     }

@@ -25,7 +25,7 @@ static bool open_text(dt_conditions *c, const char *weights, dt_error *error)
         return dt_fail(error, "%s: a generator is conditioned on texts by a text tower with a tokenizer, and this model has none",
                        weights);
     c->width = (size_t)c->text->config.embed_dim;
-    return (c->encoder = dt_text_encoder_new(c->text, dt_cpu(), c->batch, error)) != NULL;
+    return (c->encoder = dt_text_encoder_new(c->text, c->backend, c->batch, error)) != NULL;
 }
 
 static bool make_room(dt_conditions *c, dt_error *error)
@@ -97,12 +97,12 @@ static bool train_texts(dt_conditions *c, json_t *description, json_t *condition
            dt_fail(error, "out of memory, or text.weights is not UTF-8");
 }
 
-bool dt_conditions_train(dt_conditions *c, json_t *description, const dt_pairs *pairs, const char *weights, const char *template,
-                         int batch, dt_error *error)
+bool dt_conditions_train(dt_conditions *c, const dt_backend *backend, json_t *description, const dt_pairs *pairs,
+                         const char *weights, const char *template, int batch, dt_error *error)
 {
     json_t *condition = json_object_get(json_object_get(description, "vision_cfg"), "condition");
     const char *kind = json_string_value(json_object_get(condition, "kind"));
-    *c = (dt_conditions){.names = json_array(), .batch = batch};
+    *c = (dt_conditions){.backend = backend, .names = json_array(), .batch = batch};
     if (!kind || dt_choice_index("class|vector", kind) < 0) /* the description's reader says what is wrong with it, if anything is */
         return !weights || dt_fail(error, "text.weights is given, but vision_cfg.condition is not {\"kind\": \"vector\"}");
     if (!pairs)
@@ -139,12 +139,12 @@ const void *dt_conditions_of(dt_conditions *c, const dt_batch *batch, dt_error *
 
 /* ---- Drawing ---- */
 
-bool dt_conditions_draw(dt_conditions *c, const dt_model *model, const char *weights, dt_error *error)
+bool dt_conditions_draw(dt_conditions *c, const dt_backend *backend, const dt_model *model, const char *weights, dt_error *error)
 {
     const json_t *generator = json_object_get(model->json, "generator"), *text = json_object_get(generator, "text");
     const char *recorded = json_string_value(json_object_get(text, "fingerprint"));
     json_t *names = json_object_get(text ? text : generator, text ? "prompts" : "classes");
-    *c = (dt_conditions){.kind = model->config.gan.condition, .batch = 1, .width = 1,
+    *c = (dt_conditions){.kind = model->config.gan.condition, .backend = backend, .batch = 1, .width = 1,
                          .names = names ? json_incref(names) : json_array()};
     if (c->kind == DT_CONDITION_CLASS && json_array_size(c->names) > (size_t)model->config.gan.classes)
         return dt_fail(error, "this generator has %d classes, but its description names %zu", model->config.gan.classes,

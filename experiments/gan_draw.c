@@ -18,6 +18,7 @@ enum { EACH = 8, ALL = 64, WIDE = 32, FEW = 64, SHEET_MOST = 4096 };
 
 typedef struct work {
     const dt_gan_draw *asked;
+    const dt_backend *backend;
     dt_model *model;
     const dt_gan_config *config;
     dt_conditions conditions;
@@ -57,15 +58,16 @@ static bool choose_names(work *w, dt_error *error)
 
 static bool load(work *w, dt_error *error)
 {
-    if (!(w->model = dt_load_weights("duet gan", w->asked->weights, error)))
+    if (!(w->model = dt_load_weights("duet gan", w->asked->weights, error)) ||
+        !(w->backend = dt_device_open(w->asked->device, DT_DEVICE_SAY_NEWS, error)))
         return false;
     w->config = &w->model->config.gan;
     if (w->model->config.vision != DT_VISION_GAN)
         return dt_fail(error, "%s is no generator; expected what duet gan has trained", w->asked->weights);
     if (w->config->network == DT_GAN_MLP)
         return dt_fail(error, "%s makes points of the plane, not pictures; they are in its report", w->asked->weights);
-    return dt_conditions_draw(&w->conditions, w->model, w->asked->text_weights, error) && choose_names(w, error) &&
-           (w->sampler = dt_gan_sampler_new(w->model->params, w->config, dt_cpu(), error)) != NULL;
+    return dt_conditions_draw(&w->conditions, w->backend, w->model, w->asked->text_weights, error) && choose_names(w, error) &&
+           (w->sampler = dt_gan_sampler_new(w->model->params, w->config, w->backend, error)) != NULL;
 }
 
 /* Room for the pictures of a sheet, or for a few of a folder, and the conditions of the names. */

@@ -2,7 +2,7 @@
 #ifndef DUET_EXPERIMENTS_GAN_DRAW_H
 #define DUET_EXPERIMENTS_GAN_DRAW_H
 
-#include "experiments/options.h"
+#include "experiments/device.h"
 
 typedef struct dt_gan_draw {
     const char *weights, *text_weights; /* text_weights: perhaps NULL */
@@ -10,6 +10,7 @@ typedef struct dt_gan_draw {
     dt_strings prompts, classes;
     int count;                          /* 0: 64, or 8 for each prompt or class */
     int64_t seed;
+    const dt_device_options *device;
 } dt_gan_draw;
 
 /* Gives the exit status. */

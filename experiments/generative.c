@@ -209,7 +209,7 @@ static bool check_finite(const dt_recipe *recipe, dt_error *error)
     dt_params *params = recipe->model->params;
     for (int i = 0; i < dt_params_count(params); i++) {
         const dt_param_info *info = dt_params_info(params, i);
-        const float *value = dt_params_value(params, i);
+        const float *value = dt_params_look(params, i);
         for (size_t k = 0; k < info->count; k++)
             if (!isfinite(value[k]))
                 return dt_fail(error, "after the update %s holds %g at %zu. A lower learning rate, a warm-up or clip_norm may help",
@@ -223,6 +223,8 @@ static bool save(dt_generative *r, const dt_recipe *recipe, dt_error *error)
     if (!check_finite(recipe, error))
         return dt_fail_prefix(error, "step %" PRIu64, r->state.step);
     r->state.seconds = dt_now() - r->started;
+    if (recipe->gather)
+        recipe->gather(recipe->self);
     return dt_checkpoint_save(r->folder.path, recipe->model, recipe->optimizer, &r->state, r->config.keep_checkpoints, error);
 }
 
@@ -279,6 +281,8 @@ int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
     bool stopped = false;
     bool good = prepare(r, recipe, restart, &error);
     uint64_t step = r->state.step;
+    if (good)
+        dt_run_say_device(&r->folder, r->log);
     if (good && step > 0 && (int64_t)step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %" PRIu64 " of %" PRId64, step, r->state.total_steps);
     good = good && (train(r, recipe, &stopped, &error) || tell_checkpoint(r, &error));

@@ -79,11 +79,12 @@ typedef struct dt_recipe {
     dt_optimizer *optimizer;
     dt_extra *extras;
     size_t extra_count;
+    void (*gather)(void *self);                  /* before one is written: makes the extras those of now; NULL: they are */
     void (*restored)(void *self, uint64_t step); /* after a checkpoint was read; NULL: nothing to do */
 } dt_recipe;
 
 struct dt_generative {
-    dt_run_folder folder;
+    dt_run_folder folder; /* with the backend of all that is computed */
     dt_generative_config config;
     json_t *json; /* all in force; owned */
     dt_pairs *pairs;

@@ -11,15 +11,15 @@ enum { BATCH = 128, BLOCK_SCORES = 16 << 20 };
 typedef bool taker(void *context, const float *logits, size_t first, size_t count, dt_error *error);
 
 /* The head's logits of the samples numbered rows [count] (NULL: the first `count`), a bounded number at a time. */
-static bool each_block(dt_model *model, const dt_examples *examples, const size_t *rows, size_t count, taker *take,
-                       void *context, dt_error *error)
+static bool each_block(dt_model *model, const dt_backend *backend, const dt_examples *examples, const size_t *rows, size_t count,
+                       taker *take, void *context, dt_error *error)
 {
     size_t classes = (size_t)model->head.classes, block = BLOCK_SCORES / classes / BATCH * BATCH;
     block = block < BATCH ? BATCH : block > count ? count : block;
     size_t *which = malloc((block + 1) * sizeof *which);
     float *logits = malloc((block + 1) * classes * sizeof *logits);
     bool good = (which && logits) || dt_fail(error, "no memory for the scores of %zu classes", classes);
-    dt_encoder *encoder = good ? dt_encoder_new(model, dt_cpu(), model->head.tower, DT_LAYER_LOGITS,
+    dt_encoder *encoder = good ? dt_encoder_new(model, backend, model->head.tower, DT_LAYER_LOGITS,
                                                 count < BATCH ? (int)count : BATCH, error)
                                : NULL;
     good = encoder != NULL;
@@ -70,12 +70,12 @@ static bool count_block(void *context, const float *logits, size_t first, size_t
     return true;
 }
 
-bool dt_judge(dt_model *model, const dt_examples *examples, const size_t *rows, size_t count, dt_verdict *verdict,
-              dt_error *error)
+bool dt_judge(dt_model *model, const dt_backend *backend, const dt_examples *examples, const size_t *rows, size_t count,
+              dt_verdict *verdict, dt_error *error)
 {
     counting c = {.labels = dt_examples_labels(examples), .rows = rows, .classes = (size_t)model->head.classes};
     count = rows ? count : dt_examples_count(examples);
-    bool good = each_block(model, examples, rows, count, count_block, &c, error);
+    bool good = each_block(model, backend, examples, rows, count, count_block, &c, error);
     *verdict = (dt_verdict){.n = count, .accuracy = (double)c.right / (double)count, .loss = c.loss / (double)count};
     return good && (isfinite(verdict->loss) || dt_fail(error, "the scores on %s are not finite; the model has diverged",
                                                        dt_examples_path(examples)));
@@ -95,7 +95,8 @@ static bool assess_block(void *context, const float *logits, size_t first, size_
                              count, error);
 }
 
-json_t *dt_judge_fully(dt_model *model, const dt_examples *examples, const char *name, uint64_t seed, dt_error *error)
+json_t *dt_judge_fully(dt_model *model, const dt_backend *backend, const dt_examples *examples, const char *name, uint64_t seed,
+                       dt_error *error)
 {
     size_t classes = (size_t)model->head.classes;
     const char **names = malloc(classes * sizeof *names);
@@ -108,7 +109,7 @@ json_t *dt_judge_fully(dt_model *model, const dt_examples *examples, const char 
     if (!names)
         dt_fail(error, "no memory for %zu classes", classes);
     json_t *found = NULL;
-    if (a.assessment && each_block(model, examples, NULL, dt_examples_count(examples), assess_block, &a, error))
+    if (a.assessment && each_block(model, backend, examples, NULL, dt_examples_count(examples), assess_block, &a, error))
         found = dt_assessment_json(a.assessment, error);
     dt_assessment_free(a.assessment);
     free(names);

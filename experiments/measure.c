@@ -49,6 +49,7 @@ static bool take_distances(const dt_generative *run, const char *command, const 
     dt_model *model = real ? dt_load_weights(command, c->measure, error) : NULL;
     char *cache = dt_features_folder(c->measure);
     const dt_distance_options o = {.features = {.layer = c->measure_layer, .cache = cache, .weights = c->measure,
+                                                .backend = run->folder.backend,
                                                 .threads = c->threads, .progress = dt_terminal_progress(run->quiet)},
                                    .count = (size_t)c->measure_count, .seed = 1};
     dt_reference *reference = model ? dt_reference_new(model, real, &o, error) : NULL;
@@ -71,13 +72,14 @@ static bool judge_labels(const dt_generative *run, const char *command, const dt
 {
     size_t count = json_array_size(drawn->classes);
     const char **names = calloc(count + 1, sizeof *names);
+    const dt_features_options o = {.backend = run->folder.backend};
     double share = NAN;
     json_t *found = NULL;
     for (size_t i = 0; names && i < count; i++)
         names[i] = json_string_value(json_array_get(drawn->classes, i));
     dt_model *model = names ? dt_load_weights(command, classifier, error) : NULL;
     bool good = (names || dt_fail(error, "out of memory")) && model &&
-                dt_label_consistency(model, set, drawn->labels, names, count, NULL, drawn->name, classifier, &share, &found, error);
+                dt_label_consistency(model, set, drawn->labels, names, count, &o, drawn->name, classifier, &share, &found, error);
     if (good)
         dt_log_say(run->log, "%s names %.2f %% of %zu pictures as what they were made to show", classifier, 100 * share, set->count);
     good = good && dt_generative_found(run, found, error);

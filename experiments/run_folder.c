@@ -3,6 +3,7 @@
 #include "data/file.h"
 #include "data/json.h"
 #include "experiments/checkpoint.h"
+#include "experiments/device.h"
 #include "experiments/version.h"
 
 #include <errno.h>
@@ -87,6 +88,23 @@ bool dt_run_check_config(const dt_run_folder *r, const json_t *config, const cha
     return good;
 }
 
+void dt_run_say_device(const dt_run_folder *r, dt_logger *log)
+{
+    char path[DT_RUN_PATH];
+    json_t *config = dt_json_load(dt_in_run(r->path, "config.json", path), NULL);
+    const json_t *versions = json_object_get(config, "versions");
+    const char *device = json_string_value(json_object_get(versions, "device"));
+    const char *precision = json_string_value(json_object_get(versions, "precision"));
+    device = device ? device : "cpu"; /* there was no other before it was written */
+    precision = precision ? precision : "fp32";
+    const char *now = dt_precision_name(r->backend->precision);
+    dt_log_say(log, "device: %s", dt_device_words());
+    if (strcmp(device, r->backend->name) || strcmp(precision, now))
+        dt_log_say(log, "begun on %s in %s, goes on with %s in %s: the numbers will be close, but not the same bits", device, precision,
+                   r->backend->name, now);
+    json_decref(config);
+}
+
 bool dt_run_claim(dt_run_folder *r, dt_error *error)
 {
     char path[DT_RUN_PATH];
@@ -107,7 +125,7 @@ bool dt_run_start(const dt_run_folder *r, const char *command, const json_t *con
 {
     char path[DT_RUN_PATH];
     json_t *whole = json_copy((json_t *)config);
-    bool good = (whole && json_object_set_new(whole, "versions", dt_versions()) == 0 &&
+    bool good = (whole && json_object_set_new(whole, "versions", dt_versions(r->backend)) == 0 &&
                  json_object_set_new(whole, "command", json_pack("[s, s, s, s, s]", "duet", command,
                                                                  dt_in_run(r->path, "config.json", path), "--out",
                                                                  "NEW_FOLDER")) == 0) ||

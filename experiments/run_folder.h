@@ -17,6 +17,8 @@
 
 #include "data/error.h"
 #include "data/tokenizer.h"
+#include "experiments/log.h"
+#include "kernels/backend.h"
 
 enum { DT_RUN_PATH = 4096 };
 
@@ -24,6 +26,7 @@ typedef struct dt_run_folder {
     const char *path;
     sigset_t stopping; /* SIGINT and SIGTERM */
     int signals;       /* a descriptor that tells of them */
+    const dt_backend *backend; /* what the run computes on: to be set before dt_run_start */
     int lock;          /* one of the folder: a second process keeps out, and what killed ones left is swept */
 } dt_run_folder;
 
@@ -41,6 +44,10 @@ void dt_run_release_signals(dt_run_folder *run); /* from here a signal just ends
 /* Whether the run in the folder, if there is one, has this configuration; the message names the first difference. `free_keys` (dotted
  * paths, NULL-terminated; NULL: none) may differ: what does not change the training. */
 bool dt_run_check_config(const dt_run_folder *run, const json_t *config, const char *const *free_keys, dt_error *error);
+
+/* Says what the run computes on, and where it goes on what it was begun on, if that was another device or precision: then it does not
+ * end with the same bits. */
+void dt_run_say_device(const dt_run_folder *run, dt_logger *log);
 
 /* Makes the folder and keeps other processes out. */
 bool dt_run_claim(dt_run_folder *run, dt_error *error);

@@ -24,6 +24,7 @@
 
 #include "data/error.h"
 #include "eval/dataset.h"
+#include "kernels/backend.h"
 
 typedef struct dt_suite dt_suite;
 
@@ -34,6 +35,7 @@ void dt_suite_free(dt_suite *suite); /* NULL is allowed */
 typedef struct dt_suite_options {
     const char *results; /* the JSON file: {"results": [{"key", "suite", "weights", "set", "task", "seconds", "figures"}]} */
     bool again;          /* run also what is done */
+    const dt_backend *backend;
     FILE *people;        /* a line for each task; NULL: none */
     dt_progress progress;
 } dt_suite_options;

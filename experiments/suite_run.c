@@ -11,6 +11,7 @@
 #include "eval/fingerprint.h"
 #include "eval/probe_json.h"
 #include "eval/zeroshot.h"
+#include "experiments/device.h"
 #include "experiments/judge.h"
 
 #include <stdlib.h>
@@ -32,7 +33,7 @@ typedef struct work {
 static bool features(const work *w, dt_dataset *data, dt_layer layer, dt_features *f, dt_error *error)
 {
     const dt_features_options options = {.layer = layer, .cache = w->cache, .weights = w->weights,
-                                         .progress = w->options->progress};
+                                         .backend = w->options->backend, .progress = w->options->progress};
     return dt_features_of(f, w->model, data, &options, error);
 }
 
@@ -48,6 +49,7 @@ static json_t *run_zeroshot(const work *w, dt_error *error)
                 features(w, data, DT_LAYER_EMBEDDING, &f, error);
     const dt_zeroshot_options options = {.data = data, .name = w->name, .classes = classes, .templates = s->templates,
                                          .template_count = s->template_count, .images = f.rows, .intervals = true,
+                                         .backend = w->options->backend,
                                          .progress = w->options->progress};
     if (good && dt_zeroshot_run(w->model, &options, &result, error) && !(found = dt_zeroshot_json(&result)))
         dt_fail(error, "no memory for the results");
@@ -67,7 +69,7 @@ static json_t *run_retrieval(const work *w, dt_error *error)
     json_t *found = NULL;
     dt_dataset *data = dt_dataset_open(w->set->data, error);
     if (data && features(w, data, DT_LAYER_EMBEDDING, &f, error) &&
-        dt_captions_retrieve(data, f.rows, w->model, dt_cpu(), BATCH, w->set->captions, true, w->options->progress,
+        dt_captions_retrieve(data, f.rows, w->model, w->options->backend, BATCH, w->set->captions, true, w->options->progress,
                              &ranks, &captions, NULL, NULL, error)) {
         dt_retrieval_scores(&ranks, scores, &count);
         found = json_pack("{s:o}", "figures", dt_scores_json(scores, count, w->name));
@@ -122,7 +124,7 @@ static json_t *run_classify(const work *w, dt_error *error)
         names[c] = dt_model_class_name(w->model, c);
     if (good && (examples = dt_examples_open(w->set->data, w->model->head.tower, error)) &&
         dt_examples_classes(examples, names, classes, error))
-        found = dt_judge_fully(w->model, examples, name, SEED, error);
+        found = dt_judge_fully(w->model, w->options->backend, examples, name, SEED, error);
     dt_examples_free(examples);
     free(names);
     return found;
@@ -201,6 +203,8 @@ static bool key_of(const work *w, dt_suite_task task, char key[DT_FINGERPRINT], 
     hash_text(w->fingerprint, &hash);
     hash_text(dt_suite_tasks[task], &hash);
     hash_text(w->name, &hash); /* it stands in the figures' names */
+    if (w->options->backend->precision != DT_FP32)
+        hash_text(dt_precision_name(w->options->backend->precision), &hash);
     bool good = hash_data(w->set->data, &hash, error) && hash_settings(w, task, &hash, error);
     dt_hash_text16(hash, key);
     return good;

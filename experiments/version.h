@@ -4,9 +4,12 @@
 
 #include <jansson.h>
 
+#include "kernels/backend.h"
+
 #define DT_VERSION "0.1.0"
 
-/* {"duet", "compiler", "onednn", "lmdb", "threads"}; the caller owns the reference. NULL: no memory. */
-json_t *dt_versions(void);
+/* {"duet", "compiler", "onednn", "lmdb", "threads", "device": "cpu" or "cuda", "gpu": its name where it is one, "precision"}; the
+ * caller owns the reference. NULL: no memory. */
+json_t *dt_versions(const dt_backend *backend);
 
 #endif

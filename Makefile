@@ -131,7 +131,7 @@ CUDASIM_FLAGS = -std=gnu++17 -O2 -g -fPIC -march=$(ARCH) -I. -Itests/cudasim -MM
 CUDASIM_HOOKS = -fsanitize=thread -Ddt_cuda=dt_cuda_unbounded
 
 # The files over NVIDIA's libraries alone; on the simulator tests/cudasim/NAME.cpp takes the place of NAME.cu.
-CUDA_LIBRARIES = kernels/cuda/blas.cu kernels/cuda/dnn.cu
+CUDA_LIBRARIES = kernels/cuda/blas.cu kernels/cuda/dnn.cu kernels/cuda/sdpa.cu
 
 $(BUILD)/libduet_cudasim.so: $(patsubst kernels/cuda/%.cu,$(BUILD)/cudasim/kernels/%.o,$(filter-out $(CUDA_LIBRARIES),$(CUDA))) $(CUDASIM) $(BUILD)/cuda_families.o
 	@echo "  CXX  $@"; $(CXX) -shared -Wl,-Bsymbolic $^ -o $@
@@ -153,7 +153,8 @@ $(BUILD)/tests/%: $(BUILD)/cudasim/%_test.o $(filter-out %/bounds.o %/blas.o %/d
 	@echo "  CXX  $@"; $(CXX) $^ -o $@ -ldl
 
 # The programs whose rows run on the simulated backend too.
-SIMULATED = $(if $(SIMULATOR),$(filter $(addprefix $(BUILD)/tests/,backend pointwise reduce shape stored_ops),$(PROGRAMS)))
+SIMULATED = $(if $(SIMULATOR),$(filter $(addprefix $(BUILD)/tests/,train device attention norm contrastive backend conv likelihood \
+              matmul narrow plan pointwise pool random reduce resize shape stored_ops trouble),$(PROGRAMS)))
 
 # Under the thread sanitizer only what has threads of its own runs: GNU's OpenMP is not built for it, and everything that
 # computes through it would be reported.
@@ -167,7 +168,7 @@ endif
 test: export GOMP_SPINCOUNT ?= 3000
 test: all $(PROGRAMS) $(if $(SIMULATED),$(BUILD)/libduet_cudasim.so)
 	@BUILD=$(BUILD) prove $(PROGRAMS) $(SCRIPTS)
-	@$(if $(SIMULATED),echo "On the simulated CUDA backend:"; DUET_BACKEND=$(BUILD)/libduet_cudasim.so prove $(SIMULATED))
+	@$(if $(SIMULATED),echo "On the simulated CUDA backend:"; DUET_BACKEND=$(BUILD)/libduet_cudasim.so prove -j$(shell nproc) $(SIMULATED))
 	@$(if $(SIMULATOR),,echo "The simulated CUDA backend: skipped, for there is no C++ compiler ($(CXX))")
 
 # Installing and building in one go: the second make sees the libraries that the first one installed.

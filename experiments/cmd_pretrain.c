@@ -35,6 +35,7 @@ typedef struct run {
     double timed;        /* when TIMED_FROM more were done */
     double last, waited; /* at the last line of the log */
     int64_t last_step;
+    bool given;          /* the next batch lies with the trainer */
 } run;
 
 static const char *in_run(const run *r, const char *name, char room[DT_RUN_PATH])
@@ -199,13 +200,23 @@ static bool save(run *r, dt_error *error)
                               r->config.keep_checkpoints, error);
 }
 
-static bool one_step(run *r, dt_error *error)
+static bool give_next(run *r, dt_error *error)
 {
     dt_batch batch;
+    return r->given = dt_loader_next(r->loader, &batch, error) && dt_trainer_give(r->trainer, batch.images, batch.tokens, error);
+}
+
+/* The next batch is fetched and sent while a device computes. If there is something wrong with it, that is the next step's to say. */
+static bool one_step(run *r, dt_error *error)
+{
+    dt_error of_next;
     dt_step_result result;
     double rate = dt_config_rate(&r->config.rate, r->state.step, r->state.total_steps);
-    if (!dt_loader_next(r->loader, &batch, error) ||
-        !dt_trainer_step(r->trainer, batch.images, batch.tokens, (float)rate, &result, error))
+    bool good = (r->given || give_next(r, error)) && dt_trainer_begin(r->trainer, error);
+    r->given = false;
+    if (good && (int64_t)r->state.step + 1 < r->state.total_steps)
+        give_next(r, &of_next);
+    if (!good || !dt_trainer_end(r->trainer, (float)rate, &result, error))
         return dt_fail_prefix(error, "step %llu", (unsigned long long)r->state.step + 1);
     r->state.step++;
     return log_step(r, &result, rate, error);

@@ -25,7 +25,7 @@ static int64_t first_bad(const dt_plan *plan, const dt_tensor *x, const void *me
 {
     enum { PART = 4096 };
     float part[PART];
-    int64_t count = x->dtype == DT_I32 ? 0 : dt_count(&x->shape);
+    int64_t count = x->dtype == DT_F32 || x->dtype == DT_BF16 ? dt_count(&x->shape) : 0;
     for (int64_t from = 0; from < count; from += PART) {
         int64_t n = count - from < PART ? count - from : PART;
         int bad = 0;
@@ -80,8 +80,10 @@ static const char *step_trouble(dt_plan *plan, dt_plan_step *s)
         return NULL;
     s->kernel->run(&s->call);
     const char *late = plan->backend->finish ? plan->backend->finish() : NULL;
+    if (late && !plan->fault[0]) /* an alarm, which names its op */
+        snprintf(plan->message, sizeof plan->message, "%s", late);
     if (plan->fault[0] || late)
-        return dt_plan_says(plan, node, ": %s", plan->fault[0] ? plan->fault : late);
+        return late ? plan->message : dt_plan_says(plan, node, ": %s", plan->fault);
     for (int o = 0; o < node->outputs; o++) {
         float value;
         int64_t at = first_bad(plan, &node->output[o], s->call.out[o], &value);

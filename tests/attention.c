@@ -1,7 +1,9 @@
-/* Attention against its definition in float64, stored references, differences of both orders. */
+/* Attention against its definition in float64, stored references, differences of both orders; on a GPU's backend also between
+ * bfloat16 tensors. */
 #include "tests/op_golden.h"
 
 #include <omp.h>
+#include <stdint.h>
 
 typedef struct row {
     int64_t n, t, w;
@@ -32,8 +34,9 @@ static dt_tensor *build_layer(dt_tensor **x, const void *settings)
         x[4]);
 }
 
-/* One query of one head: adds to dqkv, writes y. Pointers are to the head's first column of the sample. */
-static void reference_query(const row *r, const float *q, const float *dy, int64_t i, double *y, double *dq)
+/* One query of one head: adds to dqkv, writes y, returns the log-sum-exp. Pointers are to the head's first column of the
+ * sample. */
+static double reference_query(const row *r, const float *q, const float *dy, int64_t i, double *y, double *dq)
 {
     int64_t d = r->w / r->heads, stride = 3 * r->w, seen = r->causal ? i + 1 : r->t;
     double *p = malloc(sizeof *p * (size_t)seen), *dp = calloc((size_t)seen, sizeof *dp);
@@ -63,6 +66,19 @@ static void reference_query(const row *r, const float *q, const float *dy, int64
         }
     free(p);
     free(dp);
+    return most + log(sum);
+}
+
+/* y, lse and dqkv, all zero before. */
+static void reference(const row *r, const float *qkv, const float *dy, double *y, double *lse, double *dqkv)
+{
+    for (int64_t s = 0; s < r->n; s++)
+        for (int64_t h = 0; h < r->heads; h++)
+            for (int64_t i = 0; i < r->t; i++) {
+                int64_t at = s * r->t * r->w, column = h * (r->w / r->heads);
+                lse[(s * r->heads + h) * r->t + i] = reference_query(r, qkv + 3 * at + column, dy + at + column, i,
+                                                                     y + at + column, dqkv + 3 * at + column);
+            }
 }
 
 static void compare(const char *name, const char *what, const float *got, const double *want, size_t n,
@@ -83,18 +99,14 @@ static void compare(const char *name, const char *what, const float *got, const 
 static void check_reference(const row *r, const op_run *run, const char *name)
 {
     double *y = calloc(run->count, sizeof *y), *dx = calloc(3 * run->count, sizeof *dx);
-    for (int64_t s = 0; s < r->n; s++)
-        for (int64_t h = 0; h < r->heads; h++)
-            for (int64_t i = 0; i < r->t; i++) {
-                int64_t at = s * r->t * r->w, column = h * (r->w / r->heads);
-                reference_query(r, run->value[0] + 3 * at + column, run->dy + at + column, i, y + at + column,
-                                dx + 3 * at + column);
-            }
+    double *lse = calloc((size_t)(r->n * r->heads * r->t), sizeof *lse);
+    reference(r, run->value[0], run->dy, y, lse, dx);
     /* Rounded scores of size s move the probabilities by s 2^-24. */
     double relative = 4e-6 * fmax(1, (double)r->size * r->size);
     compare(name, "y", run->y, y, run->count, relative);
     compare(name, "dqkv", run->dx[0], dx, 3 * run->count, relative);
     free(y);
+    free(lse);
     free(dx);
 }
 
@@ -180,11 +192,157 @@ static void check_memory(void)
     dt_tensor *dy = dt_input(g, "dy", DT_F32, y->shape);
     dt_gradient_from(&y, &dy, 1, &x, 1, &dx);
     dt_keep(dx);
-    dt_plan *plan = dt_plan_new(g, dt_cpu(), NULL);
+    dt_plan *plan = dt_plan_new(g, op_backend(), NULL);
     ok(plan && dt_plan_describe(plan).planned_bytes < (16 << 20), "8192 positions need %.1f MB, not 256",
        plan ? (double)dt_plan_describe(plan).planned_bytes / (1 << 20) : -1);
     dt_plan_free(plan);
     dt_graph_free(g);
+}
+
+/* ---- Of either type, on a backend that has both ---- */
+
+/* Tensors of a row in float32; `type` is what they are on the device, lse excepted. */
+typedef struct typed {
+    const row *r;
+    dt_dtype type;
+    size_t count, positions; /* elements of y, of lse */
+    float *qkv, *dy, *y, *lse, *dqkv;
+} typed;
+
+static float widened(uint16_t bits)
+{
+    uint32_t wide = (uint32_t)bits << 16;
+    float x;
+    memcpy(&x, &wide, sizeof x);
+    return x;
+}
+
+/* Ties to even, as the backends round. */
+static uint16_t narrowed(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static void write_typed(dt_plan *plan, dt_tensor *x, const float *from, size_t n)
+{
+    uint16_t *narrow = malloc(sizeof *narrow * n);
+    for (size_t i = 0; i < n; i++)
+        narrow[i] = narrowed(from[i]);
+    dt_plan_write(plan, x, x->dtype == DT_BF16 ? (const void *)narrow : from);
+    free(narrow);
+}
+
+static void read_typed(dt_plan *plan, dt_tensor *x, float *to, size_t n)
+{
+    uint16_t *narrow = malloc(sizeof *narrow * n);
+    dt_plan_read(plan, x, x->dtype == DT_BF16 ? (void *)narrow : to);
+    for (size_t i = 0; i < n && x->dtype == DT_BF16; i++)
+        to[i] = widened(narrow[i]);
+    free(narrow);
+}
+
+/* Runs the kernels as they are, with no plan that chooses types. What went wrong, or NULL. */
+static const char *run_typed(typed *x)
+{
+    const row *r = x->r;
+    dt_graph *g = dt_graph_new();
+    dt_tensor *qkv = dt_input(g, "qkv", DT_F32, dt_dims(r->n, r->t, 3 * r->w)), *dqkv;
+    dt_tensor *y = dt_keep(dt_attention(qkv, r->heads, r->causal)), *lse = dt_keep(dt_output_of(y, 1));
+    dt_tensor *dy = dt_input(g, "dy", DT_F32, y->shape);
+    dt_gradient_from(&y, &dy, 1, &qkv, 1, &dqkv);
+    dt_keep(dqkv);
+    qkv->dtype = y->dtype = dy->dtype = dqkv->dtype = x->type;
+    dt_plan *plan = dt_plan_new(g, op_backend(), NULL);
+    const char *trouble = plan ? NULL : dt_graph_error(g);
+    if (plan) {
+        write_typed(plan, qkv, x->qkv, 3 * x->count);
+        write_typed(plan, dy, x->dy, x->count);
+        trouble = dt_plan_run(plan, 1, 0);
+        read_typed(plan, y, x->y, x->count);
+        read_typed(plan, lse, x->lse, x->positions);
+        read_typed(plan, dqkv, x->dqkv, 3 * x->count);
+        const char *late = op_backend()->finish();
+        trouble = trouble ? trouble : late;
+    }
+    if (trouble)
+        printf("# %s\n", trouble);
+    dt_plan_free(plan);
+    dt_graph_free(g);
+    return trouble;
+}
+
+/* Column block `which` of three, of dqkv. */
+static void compare_part(const char *name, const typed *x, const double *want, int which, double relative)
+{
+    const size_t w = (size_t)x->r->w;
+    float *got = malloc(sizeof *got * x->count);
+    double *part = malloc(sizeof *part * x->count);
+    for (size_t i = 0; i < x->count; i++) {
+        size_t at = i / w * 3 * w + (size_t)which * w + i % w;
+        got[i] = x->dqkv[at];
+        part[i] = want[at];
+    }
+    compare(name, which == 0 ? "dq" : which == 1 ? "dk" : "dv", got, part, x->count, relative);
+    free(got);
+    free(part);
+}
+
+/* Derived tolerances, of the largest element. float32: as above. bfloat16: what is stored is rounded by 2^-9 of itself. Before
+ * that a library may round probabilities and their gradients, which are then averaged, by 2^-9 each; and delta = y . dy is made
+ * of a rounded y, another 2^-9, which counts as much as q and k are large. */
+static void check_typed(const row *r, dt_dtype type)
+{
+    char name[128];
+    typed x = {r, type, (size_t)(r->n * r->t * r->w), (size_t)(r->n * r->t * r->heads), NULL, NULL, NULL, NULL, NULL};
+    x.qkv = calloc(3 * x.count, sizeof(float));
+    x.dqkv = calloc(3 * x.count, sizeof(float));
+    x.y = calloc(x.count, sizeof(float));
+    x.dy = calloc(x.count, sizeof(float));
+    x.lse = calloc(x.positions, sizeof(float));
+    double *y = calloc(x.count, sizeof *y), *lse = calloc(x.positions, sizeof *lse), *dqkv = calloc(3 * x.count, sizeof *dqkv);
+    op_random(x.qkv, 3 * x.count, 3);
+    op_random(x.dy, x.count, 4);
+    for (size_t i = 0; i < 3 * x.count; i++)
+        x.qkv[i] = widened(narrowed(r->size * x.qkv[i]));
+    for (size_t i = 0; i < x.count; i++)
+        x.dy[i] = widened(narrowed(x.dy[i]));
+    snprintf(name, sizeof name, "%s: n %d, t %d, w %d, %d heads%s", dt_dtype_name(type), (int)r->n, (int)r->t, (int)r->w,
+             r->heads, r->causal ? ", causal" : "");
+    if (ok(!run_typed(&x), "%s runs", name)) {
+        const double exact = 4e-6 * fmax(1, (double)r->size * r->size), relative = type == DT_BF16 ? 0x1p-7 * r->size : exact;
+        reference(r, x.qkv, x.dy, y, lse, dqkv);
+        compare(name, "y", x.y, y, x.count, relative);
+        compare(name, "lse", x.lse, lse, x.positions, exact);
+        for (int which = 0; which < 3; which++)
+            compare_part(name, &x, dqkv, which, relative);
+    }
+    free(x.qkv);
+    free(x.dqkv);
+    free(x.y);
+    free(x.dy);
+    free(x.lse);
+    free(y);
+    free(lse);
+    free(dqkv);
+}
+
+/* Heads of each width that has kernels of its own, of a width that a library takes and of one that none does. */
+static void check_types(void)
+{
+    const row rows[] = {
+        {2, 1, 8, 1, false, 1},   {2, 1, 10, 2, true, 1},  {1, 70, 20, 1, true, 2},  {1, 45, 122, 2, false, 1},
+        {1, 70, 60, 1, true, 1},  {1, 43, 92, 1, true, 1}, {1, 34, 124, 1, false, 1}, {1, 35, 136, 1, true, 1},
+        {1, 33, 256, 1, false, 1}, {2, 21, 32, 2, false, 1}, {1, 60, 64, 1, true, 3},
+        {1, 50, 52, 1, false, 1},
+    };
+    if (op_backend() == dt_cpu())
+        return;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        check_typed(&rows[i], DT_F32);
+        check_typed(&rows[i], DT_BF16);
+    }
 }
 
 static void refuse(dt_shape shape, int heads, const char *part)
@@ -208,8 +366,14 @@ int main(void)
         {1, 1501, 16, 1, true, 1}, {2, 37, 32, 2, false, 6}, {2, 37, 32, 2, true, 6},
         {1, 64, 96, 1, false, 1},  {1, 97, 32, 1, false, 1},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        check(&rows[i]);
+    /* A simulated GPU takes some seconds for more. */
+    const int64_t longest = op_backend() == dt_cpu() ? INT64_MAX : 131;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        row r = rows[i];
+        r.t = r.t < longest ? r.t : longest;
+        check(&r);
+    }
+    check_types();
     check_second(&(row){2, 5, 6, 2, false, 1});
     check_second(&(row){1, 7, 4, 1, true, 1});
     op_golden("attention", build_layer);

@@ -127,7 +127,7 @@ static void check_plain(const tower *t, const session *want, const dt_backend *b
     end(&got);
 }
 
-/* A rounding to 8 bits is 2^-9 of a number; some dozens of them lie on the way from a batch to a gradient. */
+/* A rounding to 8 bits is up to 2^-8 of a number; some dozens of them lie on the way from a batch to a gradient. */
 static void check_mixed(const tower *t, const session *want, const dt_backend *backend)
 {
     dt_backend mixed = *backend;

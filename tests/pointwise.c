@@ -278,6 +278,36 @@ static void check_chain(void)
     op_end(&plain);
 }
 
+/* Eight operands, some of them used again at the end, and results that wait for each other. */
+static dt_tensor *build_wide(dt_tensor **x, const void *context)
+{
+    (void)context;
+    dt_tensor *y = dt_mul(dt_add(dt_mul(x[0], x[1]), dt_mul(x[2], x[3])), dt_sub(dt_mul(x[4], x[5]), dt_mul(x[6], x[7])));
+    for (int i = 0; i < 5; i++)
+        y = i % 2 ? dt_sub(y, x[i]) : dt_add(y, x[i + 3]);
+    return y;
+}
+
+static void check_wide(void)
+{
+    op_case c = {.name = "a wide chain", .build = build_wide, .inputs = 8,
+                 .shape = {dt_dims(9, 13), dt_dims(13), dt_dims(9, 13), {0}, dt_dims(9, 1), dt_dims(9, 13), dt_dims(13), dt_dims(9, 13)}};
+    op_run r;
+    if (ok(op_start(&r, &c, NULL), "a wide chain runs")) {
+        float *want = calloc(r.count, sizeof *want);
+        for (size_t i = 0; i < r.count; i++) {
+            float x[8];
+            for (int k = 0; k < 8; k++)
+                x[k] = r.value[k][source_of(i, &c.shape[k], &r.result->shape)];
+            want[i] = (x[0] * x[1] + x[2] * x[3]) * (x[4] * x[5] - x[6] * x[7]) + x[3] - x[1] + x[5] - x[3] + x[7];
+        }
+        near("a wide chain", r.y, want, r.count, 1e-4); /* of numbers up to 100, a dozen roundings */
+        free(want);
+        op_differences(&r);
+    }
+    op_end(&r);
+}
+
 static dt_tensor *build_bad(dt_tensor **x, const void *context)
 {
     (void)context;
@@ -311,6 +341,7 @@ int main(void)
         check_binary(&pairs[i], dt_dims(3, 1, 7), dt_dims(3, 211, 1));
     }
     check_chain();
+    check_wide();
     check_refusals();
     return done();
 }

@@ -396,6 +396,15 @@ static void check_stop_gradient(void)
     op_end(&r);
 }
 
+/* A kernel on a device cannot say what the bad number was. */
+static void check_alarm(const char *message, const char *op, const char *what, int position, int last)
+{
+    char want[128];
+    snprintf(want, sizeof want, "%s: %s at position %d is outside 0..%d", op, op_backend() == dt_cpu() ? what : "the index", position,
+             last);
+    ok(message && !strcmp(message, want), "a bad id stops the run: %s", message ? message : "none");
+}
+
 static void check_lookups(void)
 {
     const int32_t ids[] = {4, 0, 4, 2, 4, 0, 10, 3, 3, 3}, bad[] = {4, 0, 11, 2, 4, 0, 10, 3, 3, 3};
@@ -408,17 +417,20 @@ static void check_lookups(void)
         op_differences(&r);
         memcpy(r.value[1], bad, sizeof bad);
         const char *message = op_again(&r);
-        ok(message && !strcmp(message, "embedding: index 11 at position 2 is outside 0..10"), "a bad id stops the run: %s",
-           message ? message : "none");
+        check_alarm(message, "embedding", "index 11", 2, 10);
     }
     op_end(&r);
-    const int32_t index[] = {2, 0, 4};
+    const int32_t index[] = {2, 0, 4}, outside[] = {2, -1, 5};
     op_case g = {.name = "gather", .build = gather, .inputs = 2, .shape = {dt_dims(3, 5, 7), dt_dims(3)},
                  .dtype = {DT_F32, DT_I32}, .value = {NULL, index}};
     if (ok(op_start(&r, &g, NULL), "gather runs")) {
         for (int i = 0; i < 3; i++)
             near("gathered row", r.y + i * 7, r.value[0] + (i * 5 + index[i]) * 7, 7, 0);
         op_differences(&r);
+        memcpy(r.value[1], outside, sizeof outside);
+        check_alarm(op_again(&r), "gather", "index -1", 1, 4);
+        memcpy(r.value[1], index, sizeof index);
+        ok(!op_again(&r), "and good ones are good again");
     }
     op_end(&r);
     const int32_t tokens[] = {5, 9, 1, 9, 7, 7, 7, 7};

@@ -137,8 +137,38 @@ static void check_untouched(void)
     stop(&t);
 }
 
+/* The same search where nothing is trained, on any device: y = 1 / log x, table rows by ids beside it. */
+static void check_device(void)
+{
+    dt_graph *g = dt_graph_new();
+    net t = {.graph = g};
+    t.x = dt_input(g, "images", DT_F32, dt_dims(N, W));
+    t.ids = dt_input(g, "ids", DT_I32, dt_dims(N));
+    dt_tensor *table = dt_input(g, "table", DT_F32, dt_dims(3, W));
+    dt_keep(dt_sum(dt_mul(dt_reciprocal(dt_log(t.x)), dt_embedding(table, t.ids)), DT_ALL, false));
+    t.plan = dt_plan_new(g, op_backend(), NULL);
+    if (ok(t.plan != NULL, "a network without parameters %s", t.plan ? "" : dt_graph_error(g))) {
+        for (int i = 0; i < N * W; i++)
+            t.in[i] = 2 + (float)(i % 7);
+        dt_plan_write(t.plan, table, t.in);
+        ok(!trouble(&t), "nothing is found where all is finite");
+        t.in[917] = INFINITY;
+        expect(&t, "the input images holds inf", " at 917 of [5, 300]");
+        t.in[917] = -2;
+        expect(&t, "log, reciprocal", " gave nan at 917 of [5, 300]");
+        t.in[917] = 2;
+        t.id[2] = -1;
+        expect(&t, "embedding", " at position 2 is outside 0..2");
+        t.id[2] = 0;
+        ok(!trouble(&t), "nothing again");
+    }
+    dt_plan_free(t.plan);
+    dt_graph_free(g);
+}
+
 int main(void)
 {
+    check_device();
     for (int no_fusion = 0; no_fusion < 2; no_fusion++) {
         check_found(no_fusion);
         check_gradient(no_fusion);

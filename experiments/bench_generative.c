@@ -171,14 +171,14 @@ static bool measure(subject *s, dt_error *error)
     int steps = s->bench->steps;
     if (!step(s, error))
         return false;
-    for (int i = 0; i < s->plans; i++)
-        dt_plan_profile(s->plan[i], true);
-    if (!dt_time_steps(step, s, steps, &s->times, error))
+    if (!s->bench->backend->on_host && !step(s, error)) /* the second is recorded */
+        return false;
+    if (!dt_time_plans(step, s, steps, s->plan, s->plans, s->bench->backend, &s->times, error))
         return false;
     for (int i = 0; i < s->plans; i++)
         dt_op_times_of(&s->ops[i], s->plan[i], steps);
     s->resident = dt_peak_resident(); /* before the products, which take more than a small network */
-    s->sgemm = dt_sgemm_rate(SGEMM_ROUNDS);
+    s->sgemm = dt_matrix_rate(s->bench->backend, SGEMM_ROUNDS);
     return true;
 }
 
@@ -217,12 +217,12 @@ static void print_text(const subject *s)
 {
     double rate = s->flops / s->times.median;
     printf("%s, batch %d, %.2f M parameters\n", s->bench->file, s->batch, (double)dt_params_trainable(s->model->params) / 1e6);
-    printf("  sgemm rate             %9.1f GFLOP/s\n", s->sgemm / 1e9);
+    printf("  matrix product rate    %9.1f GFLOP/s   in %s\n", s->sgemm / 1e9, dt_precision_name(s->bench->backend->precision));
     printf("  training               %9.1f images/s  %.2f ms a step (processors: %.2f)\n", images_per_second(s),
            1e3 * s->times.median, 1e3 * s->times.processor);
     if (s->updates > 1)
         printf("  a step                 %9d updates of the discriminator, one of the generator\n", s->updates);
-    printf("  training, model FLOPs  %9.1f GFLOP/s   %.1f %% of the sgemm rate\n", rate / 1e9, 100 * rate / s->sgemm);
+    printf("  training, model FLOPs  %9.1f GFLOP/s   %.1f %% of the product rate\n", rate / 1e9, 100 * rate / s->sgemm);
     printf("  planned memory         %9.1f MiB\n", dt_mebibytes((double)planned(s)));
     printf("  peak resident memory   %9.1f MiB\n", dt_mebibytes(s->resident));
     if (s->bench->ops)

@@ -1,28 +1,35 @@
 #include "experiments/bench_timing.h"
 
 #include "data/clock.h"
-#include "kernels/cpu/onednn.h"
+#include "kernels/ops.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
-double dt_sgemm_rate(int rounds)
+double dt_matrix_rate(const dt_backend *backend, int rounds)
 {
-    enum { N = 2048 };
-    float *a = calloc((size_t)N * N, sizeof *a), *b = calloc((size_t)N * N, sizeof *b), *c = calloc((size_t)N * N, sizeof *c);
-    double best = 0;
-    for (size_t i = 0; a && b && i < (size_t)N * N; i++)
-        a[i] = b[i] = (float)(i % 7) - 3;
-    for (int r = 0; a && b && c && r < rounds; r++) {
-        double start = dt_now();
-        dt_sgemm(false, false, N, N, N, 1, a, N, b, N, 0, c, N);
-        double rate = 2.0 * N * N * N / (dt_now() - start);
-        best = rate > best ? rate : best;
+    int64_t n = backend->on_host ? 2048 : 8192;
+    dt_graph *g = dt_graph_new();
+    double best = 0, seconds, flops;
+    if (!g)
+        return 0;
+    dt_tensor *a = dt_input(g, "a", DT_F32, dt_dims(n, n)), *b = dt_input(g, "b", DT_F32, dt_dims(n, n));
+    dt_keep(dt_matmul(a, b, false, false));
+    dt_plan *plan = dt_plan_new(g, backend, NULL);
+    float *values = calloc((size_t)(n * n), sizeof *values);
+    for (int64_t i = 0; values && i < n * n; i++)
+        values[i] = (float)(i % 7) - 3;
+    bool good = plan && values && dt_plan_write(plan, a, values) && dt_plan_write(plan, b, values) && !dt_plan_run(plan, 0, 0);
+    for (int r = 0; good && r < rounds; r++) {
+        dt_plan_profile(plan, true);
+        good = !dt_plan_run(plan, 0, 0);
+        for (int i = 0; good && dt_plan_time(plan, i, &seconds, &flops); i++)
+            best = flops > 0 && flops / seconds > best ? flops / seconds : best;
     }
-    free(a);
-    free(b);
-    free(c);
+    free(values);
+    dt_plan_free(plan);
+    dt_graph_free(g);
     return best;
 }
 
@@ -76,6 +83,17 @@ static bool is_matrix_work(const char *name)
     return !strcmp(name, "linear") || !strcmp(name, "matmul") || !strncmp(name, "conv", 4);
 }
 
+bool dt_time_plans(bool (*step)(void *self, dt_error *error), void *self, int steps, dt_plan *const *plans, int count,
+                   const dt_backend *backend, dt_step_times *times, dt_error *error)
+{
+    dt_step_times apart;
+    if (!backend->on_host && !dt_time_steps(step, self, steps, times, error))
+        return false;
+    for (int i = 0; i < count; i++)
+        dt_plan_profile(plans[i], true);
+    return dt_time_steps(step, self, steps, backend->on_host ? times : &apart, error);
+}
+
 void dt_op_times_of(dt_op_times *t, const dt_plan *plan, int steps)
 {
     enum { MOST = sizeof t->list / sizeof *t->list };
@@ -112,4 +130,12 @@ double dt_peak_resident(void)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (double)usage.ru_maxrss * 1024;
+}
+
+double dt_device_taken(const dt_backend *backend)
+{
+    size_t left = 0, all = 0;
+    if (backend->memory)
+        backend->memory(&left, &all);
+    return (double)(all - left);
 }

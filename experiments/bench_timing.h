@@ -6,8 +6,9 @@
 #include "data/json.h"
 #include "kernels/plan.h"
 
-/* FLOP/s of a 2048^3 float32 product on all threads, best of `rounds`: the rate that nothing here can beat. 0: no memory. */
-double dt_sgemm_rate(int rounds);
+/* FLOP/s of a large square product (2048^3, on a device 8192^3) in the backend's precision, best of `rounds`: the rate that nothing there
+ * can beat. 0: no memory. */
+double dt_matrix_rate(const dt_backend *backend, int rounds);
 
 /* Seconds a step. Where other programs want the machine too, the processors' time still tells: on one thread it is what a step
  * would take alone. */
@@ -18,6 +19,14 @@ typedef struct dt_step_times {
 
 /* Runs `step` that many times; the caller has run it once before, which is slower than the rest. */
 bool dt_time_steps(bool (*step)(void *self, dt_error *error), void *self, int steps, dt_step_times *times, dt_error *error);
+
+/* The same, with the plans' profiles on, so that dt_op_times_of tells where the time went. On a device a profile waits for each kernel, so
+ * there the steps are timed first, and done again for the profile. */
+bool dt_time_plans(bool (*step)(void *self, dt_error *error), void *self, int steps, dt_plan *const *plans, int count,
+                   const dt_backend *backend, dt_step_times *times, dt_error *error);
+
+/* Bytes that are taken of a device's memory, by whomever; 0: it does not say. */
+double dt_device_taken(const dt_backend *backend);
 
 /* Where the time of a plan went since dt_plan_profile(plan, true): seconds and FLOP of each op, slowest first, divided by `steps`. */
 typedef struct dt_op_time {

@@ -23,7 +23,7 @@ typedef struct bench {
     float *images;
     int32_t *tokens;
     double sgemm, train_seconds, image_seconds, text_seconds, train_flops, matrix_share;
-    double decode_rate;
+    double decode_rate, taken;
     dt_plan_facts facts;
 } bench;
 
@@ -48,13 +48,18 @@ static bool make_batch(bench *b, dt_error *error)
 typedef struct training {
     bench *b;
     dt_trainer *trainer;
+    bool given;
 } training;
 
+/* As a run does it: the next batch is on its way while this one is computed with. */
 static bool train_step(void *self, dt_error *error)
 {
-    const training *t = self;
+    training *t = self;
     dt_step_result result;
-    return dt_trainer_step(t->trainer, t->b->images, t->b->tokens, 1e-4f, &result, error);
+    bool good = t->given || dt_trainer_give(t->trainer, t->b->images, t->b->tokens, error);
+    return good && dt_trainer_begin(t->trainer, error) &&
+           (t->given = dt_trainer_give(t->trainer, t->b->images, t->b->tokens, error)) &&
+           dt_trainer_end(t->trainer, 1e-4f, &result, error);
 }
 
 static bool bench_training(bench *b, dt_error *error)
@@ -64,16 +69,15 @@ static bool bench_training(bench *b, dt_error *error)
     dt_trainer_options o = {.batch_size = b->batch, .chunk_size = b->chunk, .max_logit_scale = 4.6052,
                             .optimizer = {.kind = DT_ADAMW, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f,
                                           .weight_decay = 0.1f, .clip_norm = 1}};
-    training t = {b, dt_trainer_new(b->model, b->backend, &o, error)};
+    training t = {b, dt_trainer_new(b->model, b->backend, &o, error), false};
     dt_plan *plan = t.trainer ? dt_trainer_plan(t.trainer) : NULL;
-    bool good = plan && train_step(&t, error);
-    if (good)
-        dt_plan_profile(plan, true);
-    good = good && dt_time_steps(train_step, &t, b->steps, &times, error);
+    bool good = plan && train_step(&t, error) && (b->backend->on_host || train_step(&t, error)); /* the second is recorded */
+    good = good && dt_time_plans(train_step, &t, b->steps, &plan, 1, b->backend, &times, error);
     if (good) {
         b->facts = dt_plan_describe(plan);
         b->train_flops = b->facts.flops * (b->chunk ? b->batch / b->chunk : 1);
         b->train_seconds = times.median;
+        b->taken = dt_device_taken(b->backend);
         dt_op_times_of(&ops, plan, b->steps);
         b->matrix_share = ops.matrix / ops.seconds;
         if (b->ops && !b->json)
@@ -120,9 +124,9 @@ static void print_text(const bench *b)
 {
     double train = b->train_flops / b->train_seconds;
     printf("%s, batch %d, %.1f M parameters\n", b->name, b->batch, (double)dt_params_trainable(b->model->params) / 1e6);
-    printf("  sgemm rate             %9.1f GFLOP/s\n", b->sgemm / 1e9);
+    printf("  matrix product rate    %9.1f GFLOP/s   in %s\n", b->sgemm / 1e9, dt_precision_name(b->backend->precision));
     printf("  training               %9.2f pairs/s   %.1f ms a step\n", b->batch / b->train_seconds, 1e3 * b->train_seconds);
-    printf("  training, model FLOPs  %9.1f GFLOP/s   %.1f %% of the sgemm rate\n", train / 1e9, 100 * train / b->sgemm);
+    printf("  training, model FLOPs  %9.1f GFLOP/s   %.1f %% of the product rate\n", train / 1e9, 100 * train / b->sgemm);
     printf("  matrix products        %9.1f %% of the time of a step\n", 100 * b->matrix_share);
     printf("  image tower            %9.2f images/s\n", b->batch / b->image_seconds);
     printf("  text tower             %9.2f texts/s\n", b->batch / b->text_seconds);
@@ -132,6 +136,8 @@ static void print_text(const bench *b)
            (double)b->facts.planned_bytes / (double)b->facts.live_bytes);
     printf("  peak resident memory   %9.1f MiB   arithmetic minimum %.1f MiB\n", dt_mebibytes(dt_peak_resident()),
            dt_mebibytes(least_memory(b)));
+    if (b->taken > 0)
+        printf("  taken of the device    %9.1f MiB\n", dt_mebibytes(b->taken));
 }
 
 static int print_json(const bench *b)
@@ -146,6 +152,8 @@ static int print_json(const bench *b)
                           "images_per_second", b->batch / b->image_seconds, "texts_per_second", b->batch / b->text_seconds,
                           "decoded_per_second", b->decode_rate, "planned_bytes", (double)b->facts.planned_bytes, "live_bytes",
                           (double)b->facts.live_bytes, "peak_resident_bytes", dt_peak_resident());
+    if (o && b->taken > 0)
+        json_object_set_new(o, "device_bytes", json_real(b->taken));
     if (o)
         json_object_set_new(o, "least_bytes", json_real(least_memory(b)));
     bool good = o && dt_print_json(o, 2, &error);
@@ -165,11 +173,11 @@ static bool measure(bench *b, dt_error *error)
     json_decref(json);
     if (!b->model || !make_batch(b, error))
         return false;
-    b->sgemm = dt_sgemm_rate(12);
+    b->sgemm = dt_matrix_rate(b->backend, 12);
     bool good = bench_training(b, error) &&
                 bench_encoder(b, dt_image_encoder_new(b->model, b->backend, b->batch, error), b->images, &b->image_seconds, error) &&
                 bench_encoder(b, dt_text_encoder_new(b->model, b->backend, b->batch, error), b->tokens, &b->text_seconds, error);
-    double again = dt_sgemm_rate(12);
+    double again = dt_matrix_rate(b->backend, 12);
     b->sgemm = again > b->sgemm ? again : b->sgemm;
     if (good && b->decode) {
         dt_transform t = dt_transform_default(DT_TRANSFORM_RANDOM_RESIZED_CROP, 224);

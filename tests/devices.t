@@ -249,4 +249,16 @@ if [ -e "$simulator" ]; then
 else
     skip "the simulator" "$simulator is not built"
 fi
+
+# A shared object links with holes in it, which only opening shows: all that it takes from the program must be there.
+library=$(dirname "$program")/libduet_cuda.so
+if [ -e "$library" ] && command -v nm >/dev/null; then
+    nm -D --defined-only "$program" | sed 's/.* //' | sort >there
+    nm -D --undefined-only "$library" | sed -n 's/^ *U \(dt_[a-z_0-9]*\|_Z.*dt_.*\)$/\1/p' | sort >wanted
+    comm -23 wanted there >missing
+    [ -s wanted ] && [ ! -s missing ]
+    report "libduet_cuda.so finds all that it wants ($(wc -l <wanted) names) in the program: $(tr '\n' ' ' <missing)" $?
+else
+    skip "what libduet_cuda.so wants" "$library is not built"
+fi
 finish

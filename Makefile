@@ -2,6 +2,7 @@
 # make check    installs what is missing, builds, runs every test through prove
 # make demo     packs emoji, pretrains two small towers on them, evaluates (about five minutes)
 # make cuda     builds libduet_cuda.so alone
+# make gpu-check  proves libduet_cuda.so on a machine with an NVIDIA GPU (tests/gpu/check.sh)
 # make parity   compares with open_clip and transformers, in a virtual environment of its own (tests/parity/README.md)
 # make fuzz     feeds damaged files to the readers of weights and vocabularies (clang's libFuzzer; FUZZ_SECONDS each)
 # Variables: SANITIZE=1 (address, undefined) or SANITIZE=thread; TESTS="tests/x.c ..." for some tests;
@@ -217,9 +218,12 @@ $(FUZZ)/run-%: $(FUZZ)/tests/fuzz/%.o $(FUZZ)/data.a
 	    && echo "  FUZZ  $*: $$(sed -n 's/.*number_of_executed_units: *//p' $(FUZZ)/$*.log) inputs, no finding" \
 	    || { tail -40 $(FUZZ)/$*.log; echo "  FUZZ  $*: a finding; the input is named above"; exit 1; }
 
+gpu-check:
+	@tests/gpu/check.sh
+
 clean:
 	rm -rf build duet
 
-.PHONY: all needs cuda test check demo parity fuzz clean
+.PHONY: all needs cuda test check gpu-check demo parity fuzz clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,17 +1,8 @@
 /* The simulator finds what is wrong with a kernel: each fault that it is there for, made on purpose, and right kernels
  * beside them, which it must let pass. */
-#include "tests/cudasim/control.h"
-#include "tests/cudasim/cuda_runtime.h"
-
-#include "tests/tap.h"
+#include "tests/cudasim/check.h"
 
 #include <sys/wait.h>
-
-#define LAUNCH(kernel, grid, block, shared, ...)                                                                  \
-    cudasim_launch({#kernel, __FILE__, __LINE__}, grid, block, shared, stream, kernel, __VA_ARGS__)
-#define SHARED(type, name, count)                                                                                 \
-    static const char name##_site = 0;                                                                            \
-    type *name = static_cast<type *>(cudasim_shared(&name##_site, #name, sizeof(type) * (count)))
 
 namespace
 {
@@ -173,49 +164,45 @@ __global__ void misaligned(char *x)
     *reinterpret_cast<float *>(x + 2) = 1;
 }
 
-__global__ void halves(uint16_t *x)
+__global__ void count_and_look(int *x, int *y)
 {
-    x[threadIdx.x] = (uint16_t)threadIdx.x;
+    if (threadIdx.x < 16)
+        atomicAdd(x, 1);
+    else
+        y[threadIdx.x] = *x;
+}
+
+__global__ void blocks_count_and_look(int *x, int *y)
+{
+    atomicAdd(x, 1);
+    if (blockIdx.x == gridDim.x - 1)
+        *y = *x;
+}
+
+/* All blocks read a part that the last one then changes. */
+template <class T> __global__ void in_place(T *x)
+{
+    T value = x[threadIdx.x];
+    __syncthreads();
+    if (blockIdx.x == gridDim.x - 1)
+        x[threadIdx.x] = (T)(value + 1);
+}
+
+/* All have read when the first one writes, but no barrier says so. */
+__global__ void read_by_all(float *x)
+{
+    float value = x[0];
+    value += __shfl_xor_sync(0xffffffffu, value, 1);
+    if (threadIdx.x == 0)
+        x[0] = value;
 }
 
 /* ---- Runs ---- */
-
-/* The device's complaint after all that waits is done; "" where there is none. */
-const char *complaint(void)
-{
-    cudaError_t error = cudaStreamSynchronize(stream);
-    return error ? cudaGetErrorString(error) : "";
-}
-
-/* What was launched is found wrong, by every order of turns, in words that hold all of `texts`. */
-void expect(const char *name, void (*launch)(), const char *first, const char *second)
-{
-    const cudasim_turns orders[] = {CUDASIM_FORWARD, CUDASIM_REVERSE, CUDASIM_RANDOM};
-    for (int i = 0; i < 3; i++) {
-        cudasim_set_order(orders[i]);
-        launch();
-        const char *found = complaint();
-        ok(strstr(found, first) && strstr(found, second), "%s: %s", name, *found ? found : "not found");
-        cudasim_reset();
-    }
-}
-
-void expect_none(const char *name, void (*launch)())
-{
-    for (int order = CUDASIM_FORWARD; order <= CUDASIM_RANDOM; order++) {
-        cudasim_set_order((cudasim_turns)order);
-        launch();
-        const char *found = complaint();
-        ok(!*found, "%s passes: %s", name, *found ? found : "no fault");
-        cudasim_reset();
-    }
-}
 
 void test_right_kernels(void)
 {
     expect_none("a right kernel", [] { LAUNCH(fine, 16, 64, 0, device, N - 5); });
     expect_none("barriers of warps", [] { LAUNCH(warp_barrier, 1, 64, 0, device); });
-    expect_none("halves of words", [] { LAUNCH(halves, 1, 64, 0, reinterpret_cast<uint16_t *>(device)); });
     expect_none("counting", [] { LAUNCH(count_up, 7, 33, 0, reinterpret_cast<int *>(other)); });
     int count = 0;
     cudaMemcpyAsync(&count, other, sizeof count, cudaMemcpyDeviceToHost, stream);
@@ -297,11 +284,24 @@ void test_races(void)
     expect("a shuffle is no barrier", [] { LAUNCH(shuffle_is_no_barrier, 1, 32, 0, device); }, "shuffle_is_no_barrier reads",
            "shared room");
     expect("two blocks write one place", [] { LAUNCH(blocks_meet, 2, 32, 0, device); }, "another block wrote", "blocks_meet");
+    expect("a block writes what another one reads", [] { LAUNCH(in_place<float>, 3, 32, 0, device); }, "another block",
+           "in_place");
+    expect("halves that another one reads", [] { LAUNCH(in_place<uint16_t>, 3, 32, 0, reinterpret_cast<uint16_t *>(other)); },
+           "another block", "in_place");
+    expect("a thread writes what others have read", [] { LAUNCH(read_by_all, 1, 32, 0, device); }, "with no barrier in between",
+           "read_by_all writes byte 0");
     expect("all threads write one place", [] { LAUNCH(all_write_one, 1, 32, 0, device); }, "with no barrier in between",
            "all_write_one");
+    expect("reading what others count", [] {
+        cudaMemsetAsync(other, 0, sizeof(float) * N, stream);
+        LAUNCH(count_and_look, 1, 32, 0, reinterpret_cast<int *>(other), reinterpret_cast<int *>(device));
+    }, "count_and_look", "with no barrier in between");
+    expect("reading what other blocks count", [] {
+        LAUNCH(blocks_count_and_look, 3, 1, 0, reinterpret_cast<int *>(other), reinterpret_cast<int *>(device));
+    }, "count_and_look", "another block");
 }
 
-void test_streams(void)
+void test_copies(void)
 {
     float host[4] = {1, 2, 3, 4};
     cudaMemcpyAsync(device, host, sizeof host, cudaMemcpyHostToDevice, stream);
@@ -393,7 +393,7 @@ int main()
     test_unwritten();
     test_barriers();
     test_races();
-    test_streams();
+    test_copies();
     test_refusals();
     test_host_access();
     test_same_bits();

@@ -1,5 +1,7 @@
-/* Running a launch: its blocks one after another, the threads of a block as fibers in turns. A thread runs until it ends or
- * waits; when none can go on, all that is left waits at one barrier, or the kernel is wrong. */
+/* Running a launch: its blocks one after another, the threads of a block in turns. A thread runs until it ends or
+ * waits, and hands on to the next of the round that can go on; when no round has any, all that is left waits at one
+ * barrier, or the kernel is wrong. A thread that ends leaves its stack to the next one that begins, so that threads
+ * which never wait are plain calls. */
 #include "tests/cudasim/fiber.h"
 #include "tests/cudasim/simulator.h"
 
@@ -15,15 +17,14 @@ namespace
 enum status { FRESH, READY, AT_BARRIER, AT_WARP, ENDED };
 enum : size_t { STACK = 64 << 10, GUARD = 4096 };
 
-struct thread {
+struct alignas(64) thread {
     status now;
-    cudasim_fiber fiber;
-    uint3 index;
-    cudasim_place place; /* where it waits */
-    cudasim_warp_kind kind;
+    cudasim_warp_kind kind; /* these say where it waits, and with what */
     unsigned mask;
     int argument;
+    cudasim_place place;
     uint64_t value;
+    cudasim_fiber fiber;
 };
 
 /* Registers of all that the simulator does; one launch at a time. */
@@ -31,7 +32,11 @@ struct running {
     const cudasim_work *work;
     cudasim_fiber scheduler;
     thread threads[CUDASIM_MAX_THREADS];
+    uint3 index[CUDASIM_MAX_THREADS];
     int count, current, ended;
+    cudasim_turns turns;
+    int order[CUDASIM_MAX_THREADS], turn[CUDASIM_MAX_THREADS]; /* the thread of each turn in a round; the turn of each thread */
+    uint32_t able[CUDASIM_MAX_THREADS / 32];                   /* by turn: who can go on */
     unsigned waiting[CUDASIM_MAX_THREADS / CUDASIM_LANES]; /* of each warp: the lanes that wait for others */
     uint3 block;
     char *stacks[CUDASIM_MAX_THREADS]; /* those that are free */
@@ -51,29 +56,50 @@ uint32_t draw(uint64_t *state)
     return (uint32_t)(*state >> 33);
 }
 
-cudasim_turns turns_now()
+void order_threads(uint64_t *state)
 {
-    return chosen == CUDASIM_CHANGING ? (cudasim_turns)(CUDASIM_FORWARD + launches % 3) : chosen;
-}
-
-void order_threads(int *order, int count, uint64_t *state)
-{
-    for (int i = 0; i < count; i++)
-        order[i] = turns_now() == CUDASIM_REVERSE ? count - 1 - i : i;
-    for (int i = count - 1; turns_now() == CUDASIM_RANDOM && i > 0; i--) {
-        int j = (int)(draw(state) % (uint32_t)(i + 1)), swapped = order[i];
-        order[i] = order[j];
-        order[j] = swapped;
+    for (int i = 0; i < run.count; i++)
+        run.order[i] = run.turns == CUDASIM_REVERSE ? run.count - 1 - i : i;
+    for (int i = run.count - 1; run.turns == CUDASIM_RANDOM && i > 0; i--) {
+        int j = (int)(draw(state) % (uint32_t)(i + 1)), swapped = run.order[i];
+        run.order[i] = run.order[j];
+        run.order[j] = swapped;
     }
+    for (int i = 0; i < run.count; i++)
+        run.turn[run.order[i]] = i;
 }
 
 /* The block that runs as number i of n; random is a walk in steps of a large prime from a random start. */
 uint64_t ordered_block(uint64_t i, uint64_t n, uint64_t start)
 {
     const uint64_t step = 2147483647;
-    if (turns_now() == CUDASIM_RANDOM && n % step)
+    if (run.turns == CUDASIM_RANDOM && n % step)
         return (start + i * (step % n)) % n;
-    return turns_now() == CUDASIM_REVERSE ? n - 1 - i : i;
+    return run.turns == CUDASIM_REVERSE ? n - 1 - i : i;
+}
+
+void set_able(int number, bool able)
+{
+    uint32_t bit = 1u << run.turn[number] % 32, *word = &run.able[run.turn[number] / 32];
+    *word = able ? *word | bit : *word & ~bit;
+}
+
+/* The first thread that can go on, of the turns from word w of them on; -1: none. */
+int next_able(int w)
+{
+    for (; w < (run.count + 31) / 32; w++)
+        if (run.able[w])
+            return run.order[w * 32 + __builtin_ctz(run.able[w])];
+    return -1;
+}
+
+/* Whose turn is after that of the thread that runs. Lanes that have met go on for as long as they can, while their
+ * stacks are in the processor's cache; with these the round starts anew among their turns. */
+int next_in_round()
+{
+    int turn = run.turn[run.current], w = turn / 32;
+    uint32_t later = run.able[w] & ~1u << turn % 32;
+    return later ? run.order[w * 32 + __builtin_ctz(later)] : next_able(w);
 }
 
 /* ---- One thread ---- */
@@ -91,34 +117,68 @@ char *take_stack()
     return static_cast<char *>(memory) + GUARD;
 }
 
-void back_to_scheduler()
+/* Threads that wait for each other differ in where their stacks begin within a page, so that they do not all compete
+ * for the same lines of the processor's cache. */
+size_t size_of(const char *stack)
 {
-    cudasim_now.inside = false;
-    cudasim_fiber_switch(&run.threads[run.current].fiber, &run.scheduler);
+    return STACK - reinterpret_cast<uintptr_t>(stack) / 4096 % 16 * 256;
+}
+
+void thread_main();
+
+void become(int number)
+{
+    thread &t = run.threads[number];
+    run.current = number;
+    t.now = READY;
+    cudasim_now.thread = (unsigned)number;
+    cudasim_now.stack = reinterpret_cast<uintptr_t>(t.fiber.stack);
+}
+
+void enter(cudasim_fiber *from, int number)
+{
+    thread &t = run.threads[number];
+    if (t.now == FRESH) {
+        char *stack = take_stack();
+        cudasim_fiber_start(&t.fiber, stack, size_of(stack), thread_main);
+    }
+    become(number);
+    cudasim_fiber_switch(from, &t.fiber);
+}
+
+/* The thread that runs leaves the processor to the next of the round, or to whoever runs the rounds. */
+void hand_on()
+{
+    int next = run.faulted ? -1 : next_in_round();
+    cudasim_fiber *from = &run.threads[run.current].fiber;
+    if (next >= 0)
+        enter(from, next);
+    else
+        cudasim_fiber_switch(from, &run.scheduler);
+}
+
+void wait(status as)
+{
+    run.threads[run.current].now = as;
+    set_able(run.current, false);
 }
 
 void thread_main()
 {
-    run.work->call(run.work->kernel, run.work->arguments.data());
-    run.threads[run.current].now = ENDED;
-    run.ended++;
-    back_to_scheduler();
-    abort(); /* an ended thread does not run again */
-}
-
-void resume(int number)
-{
-    thread &t = run.threads[number];
-    run.current = number;
-    if (t.now == FRESH)
-        cudasim_fiber_start(&t.fiber, take_stack(), STACK, thread_main);
-    t.now = READY;
-    cudasim_now.thread = (unsigned)number;
-    cudasim_now.stack = reinterpret_cast<uintptr_t>(t.fiber.stack);
-    cudasim_now.inside = true;
-    cudasim_fiber_switch(&run.scheduler, &t.fiber);
-    if (t.now == ENDED)
-        run.stacks[run.free_stacks++] = t.fiber.stack;
+    for (;;) {
+        run.work->call(run.work->kernel, run.work->arguments.data());
+        thread &t = run.threads[run.current];
+        wait(ENDED);
+        run.ended++;
+        int next = next_in_round();
+        if (next < 0 || run.threads[next].now != FRESH) {
+            run.stacks[run.free_stacks++] = t.fiber.stack;
+            hand_on();
+            abort(); /* an ended thread does not run again */
+        }
+        run.threads[next].fiber.stack = t.fiber.stack;
+        become(next);
+    }
 }
 
 /* ---- Faults ---- */
@@ -146,7 +206,7 @@ void source_of(const void *code, char *to, size_t size)
 void note_fault(int number, const void *code, const char *text)
 {
     char source[128];
-    const uint3 t = run.threads[number].index, b = run.block;
+    const uint3 t = run.index[number], b = run.block;
     source_of(code, source, sizeof source);
     cudasim_note("%s %s%s; launched at %s:%d, block (%u, %u, %u), thread (%u, %u, %u)", run.work->place.name, text, source,
                  run.work->place.file, run.work->place.line, b.x, b.y, b.z, t.x, t.y, t.z);
@@ -178,7 +238,8 @@ void note_wait(int number, const char *for_what)
     note_fault(number, nullptr, text);
 }
 
-/* Why `t`, that waits with others of its warp, will wait for ever: the first lane that it names and that does not come. */
+/* Why `t`, that waits with others of its warp, will wait for ever: the first lane that it names and that does not
+ * come. */
 void note_missing_lane(int number)
 {
     char text[256];
@@ -234,8 +295,10 @@ void release_barrier()
             return;
         }
     }
-    for (int i = 0; i < run.count; i++)
+    for (int i = 0; i < run.count; i++) {
         run.threads[i].now = READY;
+        set_able(i, true);
+    }
     cudasim_now.barrier = ++cudasim_now.time;
 }
 
@@ -284,6 +347,7 @@ void meet(int number)
         if (t.mask >> lane & 1) {
             warp[lane].value = result[lane];
             warp[lane].now = READY;
+            set_able((int)(warp - run.threads) + lane, true);
         }
     *waiting &= ~t.mask;
     if (t.kind == CUDASIM_SYNCWARP)
@@ -294,31 +358,28 @@ void meet(int number)
 
 void begin_block(uint64_t number)
 {
-    const dim3 grid = run.work->grid, block = run.work->block;
+    const dim3 grid = run.work->grid;
     run.block = {(unsigned)(number % grid.x), (unsigned)(number / grid.x % grid.y), (unsigned)(number / grid.x / grid.y)};
     run.ended = 0;
-    for (int i = 0; i < run.count; i++) {
-        unsigned u = (unsigned)i;
+    for (int i = 0; i < run.count; i++)
         run.threads[i].now = FRESH;
-        run.threads[i].index = {u % block.x, u / block.x % block.y, u / block.x / block.y};
-    }
-    memset(run.waiting, 0, sizeof run.waiting);
+    for (int i = 0; i < run.count; i += 32)
+        run.able[i / 32] = run.count - i < 32 ? (1u << (run.count - i)) - 1 : ~0u;
     cudasim_now.block_start = cudasim_now.barrier = ++cudasim_now.time;
-    for (uint64_t &time : cudasim_now.warp_sync)
-        time = cudasim_now.time;
+    for (int i = 0; i < run.count; i += CUDASIM_LANES) {
+        run.waiting[i / CUDASIM_LANES] = 0;
+        cudasim_now.warp_sync[i / CUDASIM_LANES] = cudasim_now.time;
+    }
     cudasim_shared_begin(run.work->shared);
 }
 
-void run_block(const int *order)
+void run_block()
 {
     while (run.ended < run.count && !run.faulted) {
-        bool moved = false;
-        for (int k = 0; k < run.count && !run.faulted; k++)
-            if (run.threads[order[k]].now <= READY) {
-                resume(order[k]);
-                moved = true;
-            }
-        if (!moved)
+        int first = next_able(0);
+        if (first >= 0)
+            enter(&run.scheduler, first);
+        else
             release_barrier();
     }
 }
@@ -335,27 +396,31 @@ void drop_threads()
 
 bool cudasim_run(const cudasim_work &work)
 {
-    int order[CUDASIM_MAX_THREADS];
+    const dim3 block = work.block;
     uint64_t state = ++launches, blocks = (uint64_t)work.grid.x * work.grid.y * work.grid.z, start = draw(&state) % blocks;
     run.work = &work;
-    run.count = (int)(work.block.x * work.block.y * work.block.z);
+    run.count = (int)(block.x * block.y * block.z);
+    run.turns = chosen == CUDASIM_CHANGING ? (cudasim_turns)(CUDASIM_FORWARD + launches % 3) : chosen;
     run.faulted = false;
     fault_text[0] = 0;
-    cudasim_now.launch_start = ++cudasim_now.time;
+    for (unsigned i = 0; i < (unsigned)run.count; i++)
+        run.index[i] = {i % block.x, i / block.x % block.y, i / block.x / block.y};
     cudasim_now.stack_size = STACK;
     cudasim_now.arguments = reinterpret_cast<uintptr_t>(work.arguments.data());
     cudasim_now.argument_bytes = work.arguments.size();
     cudasim_now.limits = work.limits.get();
+    cudasim_now.inside = true;
     for (uint64_t b = 0; b < blocks && !run.faulted; b++) {
-        order_threads(order, run.count, &state);
+        if (b == 0 || run.turns == CUDASIM_RANDOM)
+            order_threads(&state);
         begin_block(ordered_block(b, blocks, start));
-        run_block(order);
+        run_block();
     }
+    cudasim_now.inside = false;
     if (fault_text[0])
         note_fault(run.current, fault_code, fault_text);
     if (run.faulted)
         drop_threads();
-    ++cudasim_now.time;
     return !run.faulted;
 }
 
@@ -367,16 +432,15 @@ void cudasim_fault(const void *code, const char *format, ...)
     va_end(arguments);
     fault_code = code;
     run.faulted = true;
-    back_to_scheduler();
+    hand_on();
     abort(); /* a thread with a fault does not run again */
 }
 
 void cudasim_barrier(cudasim_place place)
 {
-    thread &t = run.threads[run.current];
-    t.place = place;
-    t.now = AT_BARRIER;
-    back_to_scheduler();
+    run.threads[run.current].place = place;
+    wait(AT_BARRIER);
+    hand_on();
 }
 
 uint64_t cudasim_warp(cudasim_warp_kind kind, unsigned mask, uint64_t value, int argument, cudasim_place place)
@@ -390,10 +454,10 @@ uint64_t cudasim_warp(cudasim_warp_kind kind, unsigned mask, uint64_t value, int
     t.mask = mask;
     t.argument = argument;
     t.value = value;
-    t.now = AT_WARP;
+    wait(AT_WARP);
     meet(run.current);
     if (t.now == AT_WARP || run.faulted)
-        back_to_scheduler();
+        hand_on();
     return t.value;
 }
 
@@ -404,7 +468,7 @@ void cudasim_set_order(cudasim_turns turns)
 
 uint3 cudasim_thread_index(void)
 {
-    return run.threads[run.current].index;
+    return run.index[run.current];
 }
 
 uint3 cudasim_block_index(void)

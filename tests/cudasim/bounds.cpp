@@ -91,7 +91,10 @@ extern "C" const dt_backend *dt_cuda(char *message)
     for (int f = 0; backend->families[f]; f++)
         for (const dt_kernel *kernel = backend->families[f]; kernel->op; kernel++) {
             kernels.push_back(kernel);
-            wrapped.push_back({kernel->op, run, prepare, release});
+            wrapped.push_back(*kernel);
+            wrapped.back().run = run;
+            wrapped.back().prepare = prepare;
+            wrapped.back().release = release;
         }
     wrapped.push_back({});
     families[0] = wrapped.data();

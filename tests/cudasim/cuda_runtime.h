@@ -1,11 +1,11 @@
 /* A stand-in for the CUDA runtime's header: the part that Duet's kernels use, on the CPU. What is not here does not
  * compile, and what is here behaves as the CUDA programming guide says or reports a fault; nothing is ignored.
  *
- * A launch is put into its stream's queue and run when the host waits for the stream. Blocks run one after another, the
- * threads of a block as fibers (fiber.h) that change places at barriers and shuffles. The .cu files are compiled with the
- * compiler's instrumentation for race detection (-fsanitize=thread), whose hooks memory.cpp implements itself: every read and
- * write of a kernel is checked for where it goes, whether anything was written there, and whether another thread
- * might be there at the same time. */
+ * A launch is put into its stream's queue and run when the host waits for the stream (stream.h). Blocks run one
+ * after another, the threads of a block as fibers (fiber.h) that change places at barriers and shuffles. The .cu
+ * files are compiled with the compiler's instrumentation for race detection (-fsanitize=thread), whose hooks
+ * access.cpp implements itself: every read and write of a kernel is checked for where it goes, whether anything was
+ * written there, and whether another thread might be there at the same time. */
 #ifndef DUET_TESTS_CUDASIM_CUDA_RUNTIME_H
 #define DUET_TESTS_CUDASIM_CUDA_RUNTIME_H
 
@@ -126,6 +126,8 @@ void *cudasim_dynamic_shared(void);
 
 /* ---- The runtime ---- */
 
+#define CUDART_VERSION 13000
+
 typedef enum cudaError {
     cudaSuccess = 0,
     cudaErrorInvalidValue = 1,
@@ -133,27 +135,80 @@ typedef enum cudaError {
     cudaErrorInvalidConfiguration = 9,
     cudaErrorInvalidDevice = 101,
     cudaErrorInvalidResourceHandle = 400,
-    cudaErrorLaunchFailure = 719
+    cudaErrorIllegalState = 401,
+    cudaErrorNotReady = 600,
+    cudaErrorLaunchFailure = 719,
+    cudaErrorStreamCaptureUnsupported = 900,
+    cudaErrorStreamCaptureInvalidated = 901,
+    cudaErrorStreamCaptureUnmatched = 903
 } cudaError_t;
 
 typedef struct cudasim_stream *cudaStream_t;
+typedef struct cudasim_event *cudaEvent_t;
+typedef struct cudasim_graph *cudaGraph_t;
+typedef struct cudasim_graph_exec *cudaGraphExec_t;
 
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
-enum { cudaStreamNonBlocking = 1 };
+enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal = 1, cudaStreamCaptureModeRelaxed = 2 };
+enum cudaStreamCaptureStatus {
+    cudaStreamCaptureStatusNone = 0,
+    cudaStreamCaptureStatusActive = 1,
+    cudaStreamCaptureStatusInvalidated = 2
+};
+
+struct cudaDeviceProp {
+    char name[256];
+    size_t totalGlobalMem;
+    int major, minor;
+    int multiProcessorCount;
+};
 
 const char *cudaGetErrorString(cudaError_t error); /* after a fault: what, in which kernel, and where */
 cudaError_t cudaGetLastError(void);
 cudaError_t cudaGetDeviceCount(int *count);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device);
+cudaError_t cudaDriverGetVersion(int *version);
+cudaError_t cudaRuntimeGetVersion(int *version);
 cudaError_t cudaSetDevice(int device);
+cudaError_t cudaMemGetInfo(size_t *left, size_t *all);
 cudaError_t cudaMalloc(void **memory, size_t bytes);
 cudaError_t cudaFree(void *memory);
+
+/* Of the host; only with this do copies run beside the host. It is no memory for kernels here. */
+cudaError_t cudaMallocHost(void **memory, size_t bytes);
+cudaError_t cudaFreeHost(void *memory);
+
+/* From memory of cudaMallocHost the bytes are read when the copy is done, and a fault if the host changed them since
+ * the call; from other host memory they are taken at the call. What goes to the host is there when the host has
+ * waited. */
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream);
+
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamQuery(cudaStream_t stream); /* each call that answers cudaErrorNotReady does a piece of the work */
 cudaError_t cudaDeviceSynchronize(void);
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags = 0);
+cudaError_t cudaEventSynchronize(cudaEvent_t event);
+cudaError_t cudaEventQuery(cudaEvent_t event); /* as cudaStreamQuery */
+
+/* A graph is what one stream was asked for during the capture. Other streams do not join in: their events, and other
+ * graphs, end it, and so does what would wait or needs memory that can be changed before the graph runs. */
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long flags = 0);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);
+
 cudaError_t cudasim_set_attribute(const void *kernel, cudaFuncAttribute attribute, int value);
 
 template <class... P>

@@ -1,6 +1,6 @@
-/* Device memory. It lies in a range of addresses of its own that the host cannot touch between simulated work. Beside each word
- * lies a cell (access.cpp) that says who wrote and read it last. Addresses are never used twice, so memory that was
- * released is known as such. */
+/* Device memory. It lies in a range of addresses of its own that the host cannot touch between simulated work.
+ * Beside each word lies a cell (access.cpp) that says who wrote and read it last. Addresses are never used twice, so
+ * memory that was released is known as such. */
 #include "tests/cudasim/simulator.h"
 
 #include <signal.h>
@@ -45,9 +45,10 @@ bool begin(cudasim_device *d)
 {
     for (d->span = LARGEST; d->span >= SMALLEST && !d->base; d->span /= 2) {
         d->cells = reserve<cudasim_cell>(d->span / CUDASIM_WORD * sizeof(cudasim_cell), PROT_READ | PROT_WRITE);
+        d->uppers = reserve<cudasim_cell>(d->span / CUDASIM_WORD * sizeof(cudasim_cell), PROT_READ | PROT_WRITE);
         owner = reserve<uint32_t>(d->span / PAGE * sizeof *owner, PROT_READ | PROT_WRITE);
         void *memory = reserve<char>(d->span, PROT_NONE);
-        if (d->cells && owner && memory) {
+        if (d->cells && d->uppers && owner && memory) {
             d->base = reinterpret_cast<uintptr_t>(memory);
             top = d->base + PAGE;
             break;
@@ -65,7 +66,7 @@ void *cudasim_memory_take(size_t bytes)
 {
     static const bool ready = begin(&cudasim_memory);
     const cudasim_device &d = cudasim_memory;
-    if (!ready || bytes > capacity - in_use || bytes > d.base + d.span - top - 2 * PAGE)
+    if (!ready || in_use > capacity || bytes > capacity - in_use || bytes > d.base + d.span - top - 2 * PAGE)
         return nullptr;
     size_t pages = (bytes + PAGE - 1) / PAGE;
     allocations.push_back({top, top + bytes, true});
@@ -93,8 +94,15 @@ bool cudasim_memory_give(void *memory)
     allocations[(size_t)(found - allocations.data())].live = false;
     in_use -= bytes;
     madvise(memory, whole, MADV_DONTNEED);
-    madvise(cudasim_memory.cells + from / CUDASIM_WORD, whole / CUDASIM_WORD * sizeof(cudasim_cell), MADV_DONTNEED);
+    for (cudasim_cell *cells : {cudasim_memory.cells, cudasim_memory.uppers})
+        madvise(cells + from / CUDASIM_WORD, whole / CUDASIM_WORD * sizeof(cudasim_cell), MADV_DONTNEED);
     return true;
+}
+
+void cudasim_memory_left(size_t *left, size_t *all)
+{
+    *left = capacity > in_use ? capacity - in_use : 0;
+    *all = capacity;
 }
 
 void cudasim_memory_open()

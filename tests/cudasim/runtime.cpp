@@ -1,17 +1,9 @@
-/* The runtime's functions: streams whose work waits until the host does, copies, and the device's error. */
-#include "tests/cudasim/simulator.h"
+/* The runtime's functions for memory, copies, launches and the device itself, and the device's error. */
+#include "tests/cudasim/stream.h"
 
-#include <deque>
-#include <functional>
 #include <map>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string>
-
-struct cudasim_stream {
-    std::deque<std::function<void()>> waiting;
-};
 
 namespace
 {
@@ -20,61 +12,26 @@ enum { PARAMETER_BYTES = 4096 };
 
 std::string fault;         /* "" : none */
 cudaError_t refused;       /* the last call that was not understood, until it is asked for */
-cudasim_stream main_stream;
-std::map<cudasim_stream *, std::unique_ptr<cudasim_stream>> streams;
 std::map<const void *, int> dynamic_limit; /* of kernels that asked for more shared memory */
 std::shared_ptr<const cudasim_limits> limits;
 
-cudaError_t state()
+bool touches(const std::string &what, const void *memory, size_t bytes, cudasim_access how)
 {
-    return fault.empty() ? cudaSuccess : cudaErrorLaunchFailure;
-}
-
-cudaError_t refuse(cudaError_t error)
-{
-    return refused = error;
-}
-
-cudasim_stream *stream_of(cudaStream_t stream)
-{
-    if (!stream)
-        return &main_stream;
-    return streams.count(stream) ? stream : nullptr;
-}
-
-/* All that waits is done in order; after a fault nothing is. */
-void drain(cudasim_stream *stream)
-{
-    cudasim_memory_open();
-    while (!stream->waiting.empty()) {
-        auto work = std::move(stream->waiting.front());
-        stream->waiting.pop_front();
-        if (fault.empty())
-            work();
-    }
-    cudasim_memory_close();
-}
-
-bool complains(const char *call, const void *memory, size_t bytes, bool device)
-{
-    const char *complaint = cudasim_memory_complaint(memory, bytes, device);
-    if (complaint)
-        cudasim_note("%s of %zu bytes: %p %s", call, bytes, memory, complaint);
-    return complaint != nullptr;
+    const char *trouble = cudasim_memory_touch(memory, bytes, how);
+    if (trouble)
+        cudasim_note("%s of %zu bytes %s", what.c_str(), bytes, trouble);
+    return !trouble;
 }
 
 void copy_now(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
+    static const char name[] = "cudaMemcpyAsync";
     bool to_device = kind != cudaMemcpyDeviceToHost, from_device = kind != cudaMemcpyHostToDevice;
-    if (complains("cudaMemcpyAsync to", to, bytes, to_device) || complains("cudaMemcpyAsync from", from, bytes, from_device))
+    if (cudasim_complains("cudaMemcpyAsync to", to, bytes, to_device) ||
+        cudasim_complains("cudaMemcpyAsync from", from, bytes, from_device))
         return;
-    if (from_device && !cudasim_memory_written(from, bytes)) {
-        cudasim_note("cudaMemcpyAsync of %zu bytes reads device memory that nothing has written", bytes);
-        return;
-    }
-    memmove(to, from, bytes);
-    if (to_device)
-        cudasim_memory_mark(to, bytes);
+    if ((!from_device || touches(name, from, bytes, CUDASIM_READ)) && (!to_device || touches(name, to, bytes, CUDASIM_WRITE)))
+        memmove(to, from, bytes);
 }
 
 bool fits(const cudasim_kernel &place, const void *kernel, dim3 grid, dim3 block, size_t shared, size_t bytes)
@@ -104,20 +61,35 @@ void cudasim_note(const char *format, ...)
         fault = text;
 }
 
+cudaError_t cudasim_state()
+{
+    return fault.empty() ? cudaSuccess : cudaErrorLaunchFailure;
+}
+
+cudaError_t cudasim_refuse(cudaError_t reason)
+{
+    return refused = reason;
+}
+
+bool cudasim_complains(const char *what, const void *memory, size_t bytes, bool device)
+{
+    const char *complaint = cudasim_memory_complaint(memory, bytes, device);
+    if (complaint)
+        cudasim_note("%s of %zu bytes: %p %s", what, bytes, memory, complaint);
+    return complaint != nullptr;
+}
+
 void cudasim_enqueue(cudasim_kernel place, const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
                      void (*call)(const void *kernel, const void *arguments), const void *arguments, size_t bytes)
 {
-    cudasim_stream *queue = stream_of(stream);
     const unsigned char *first = static_cast<const unsigned char *>(arguments);
-    if (!queue)
-        refuse(cudaErrorInvalidResourceHandle);
-    else if (!fits(place, kernel, grid, block, shared, bytes))
-        refuse(cudaErrorInvalidConfiguration);
+    if (!fits(place, kernel, grid, block, shared, bytes))
+        cudasim_refuse(cudaErrorInvalidConfiguration);
     else
-        queue->waiting.push_back(
-            [work = cudasim_work{place, kernel, grid, block, shared, call, {first, first + bytes}, limits}] {
-                cudasim_run(work);
-            });
+        cudasim_ask(stream, {place.name,
+                             [work = cudasim_work{place, kernel, grid, block, shared, call, {first, first + bytes}, limits}](
+                                 const cudasim_shared_reading &) { cudasim_run(work); },
+                             nullptr});
 }
 
 const char *cudaGetErrorString(cudaError_t error)
@@ -129,14 +101,19 @@ const char *cudaGetErrorString(cudaError_t error)
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
     case cudaErrorInvalidResourceHandle: return "invalid resource handle";
+    case cudaErrorIllegalState: return "the operation cannot be performed in the present state";
+    case cudaErrorNotReady: return "device not ready";
     case cudaErrorLaunchFailure: return fault.c_str();
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
+    case cudaErrorStreamCaptureUnmatched: return "the capture was not initiated in this stream";
     }
     return "unrecognized error code";
 }
 
 cudaError_t cudaGetLastError(void)
 {
-    cudaError_t error = refused ? refused : state();
+    cudaError_t error = refused ? refused : cudasim_state();
     refused = cudaSuccess;
     return error;
 }
@@ -147,132 +124,166 @@ cudaError_t cudaGetDeviceCount(int *count)
     return cudaSuccess;
 }
 
+/* The limits are those of compute capability 9.0, to which launches are held. */
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device)
+{
+    size_t left;
+    if (device != 0)
+        return cudasim_refuse(cudaErrorInvalidDevice);
+    *properties = {"CUDA simulator", 0, 9, 0, 4};
+    cudasim_memory_left(&left, &properties->totalGlobalMem);
+    return cudasim_state();
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    return cudaRuntimeGetVersion(version);
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = CUDART_VERSION;
+    return cudasim_state();
+}
+
 cudaError_t cudaSetDevice(int device)
 {
-    return device == 0 ? cudaSuccess : refuse(cudaErrorInvalidDevice);
+    return device == 0 ? cudaSuccess : cudasim_refuse(cudaErrorInvalidDevice);
+}
+
+cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
+{
+    cudasim_memory_left(left, all);
+    return cudasim_state();
 }
 
 cudaError_t cudaMalloc(void **memory, size_t bytes)
 {
+    *memory = nullptr;
+    if (cudaError_t error = cudasim_uncaptured(nullptr))
+        return error;
     *memory = bytes ? cudasim_memory_take(bytes) : nullptr;
-    return *memory || !bytes ? state() : refuse(cudaErrorMemoryAllocation);
+    return *memory || !bytes ? cudasim_state() : cudasim_refuse(cudaErrorMemoryAllocation);
 }
 
 /* Waits for the device, as the real one does. */
 cudaError_t cudaFree(void *memory)
 {
-    cudaDeviceSynchronize();
+    if (cudaError_t error = cudasim_uncaptured(nullptr))
+        return error;
+    cudasim_wait_for_all();
     if (memory && !cudasim_memory_give(memory)) {
         cudasim_note("cudaFree: %p is no live allocation", memory);
-        return refuse(cudaErrorInvalidValue);
+        return cudasim_refuse(cudaErrorInvalidValue);
     }
-    return state();
+    return cudasim_state();
 }
 
-/* A result on its way to the host is no result: until the stream is waited for, NaNs lie in its place. */
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream)
+namespace
 {
-    cudasim_stream *queue = stream_of(stream);
-    if (!queue || kind < cudaMemcpyHostToDevice || kind > cudaMemcpyDeviceToDevice)
-        return refuse(queue ? cudaErrorInvalidValue : cudaErrorInvalidResourceHandle);
-    if (kind == cudaMemcpyDeviceToHost && !cudasim_memory_complaint(to, bytes, false))
-        memset(to, 0xff, bytes);
-    queue->waiting.push_back([=] { copy_now(to, from, bytes, kind); });
-    return state();
+
+cudasim_task copy_to_host(void *to, const void *from, size_t bytes, const cudasim_shared_pinned &pinned)
+{
+    /* A result on its way is no result: until the stream is waited for, NaNs lie in its place. */
+    auto asked = [=]() -> cudasim_shared_reading {
+        if (!cudasim_memory_complaint(to, bytes, false) && !(pinned && cudasim_pinned_awaited(pinned.get(), to, bytes, false)))
+            memset(to, 0xff, bytes);
+        return nullptr;
+    };
+    auto run = [=](const cudasim_shared_reading &) {
+        if (pinned && !pinned->live) {
+            cudasim_note("cudaMemcpyAsync of %zu bytes to host memory that was released", bytes);
+            return;
+        }
+        copy_now(to, from, bytes, cudaMemcpyDeviceToHost);
+        if (pinned)
+            cudasim_pinned_awaited(pinned.get(), to, bytes, true);
+    };
+    return {"cudaMemcpyAsync", run, asked};
+}
+
+cudasim_task copy_from_pinned(void *to, const void *from, size_t bytes, const cudasim_shared_pinned &pinned)
+{
+    auto asked = [=] { return cudasim_pinned_ask(pinned.get(), from, bytes); };
+    auto run = [=](const cudasim_shared_reading &reading) {
+        const char *trouble = cudasim_pinned_done(pinned.get(), reading);
+        if (trouble)
+            cudasim_note("cudaMemcpyAsync of %zu bytes from host memory %p%s", bytes, from, trouble);
+        else
+            copy_now(to, from, bytes, cudaMemcpyHostToDevice);
+    };
+    return {"cudaMemcpyAsync", run, asked};
+}
+
+/* Of memory that is not pinned the bytes are taken at once. */
+cudasim_task copy_from_host(void *to, const void *from, size_t bytes)
+{
+    if (cudasim_memory_complaint(from, bytes, false))
+        return {"cudaMemcpyAsync",
+                [=](const cudasim_shared_reading &) { cudasim_complains("cudaMemcpyAsync from", from, bytes, false); }, nullptr};
+    const unsigned char *first = static_cast<const unsigned char *>(from);
+    auto taken = std::make_shared<const std::vector<unsigned char>>(first, first + bytes);
+    return {"cudaMemcpyAsync",
+            [=](const cudasim_shared_reading &) { copy_now(to, taken->data(), bytes, cudaMemcpyHostToDevice); }, nullptr};
+}
+
+} // namespace
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t handle)
+{
+    cudasim_stream *stream = cudasim_stream_of(handle);
+    if (!stream || kind < cudaMemcpyHostToDevice || kind > cudaMemcpyDeviceToDevice)
+        return cudasim_refuse(stream ? cudaErrorInvalidValue : cudaErrorInvalidResourceHandle);
+    if (kind == cudaMemcpyDeviceToDevice)
+        return cudasim_ask(handle, {"cudaMemcpyAsync",
+                                    [=](const cudasim_shared_reading &) { copy_now(to, from, bytes, kind); }, nullptr});
+    auto pinned = cudasim_pinned_find(kind == cudaMemcpyHostToDevice ? from : to, bytes);
+    cudaError_t error = pinned ? cudaSuccess : cudasim_uncaptured(stream);
+    if (error)
+        return error;
+    return cudasim_ask(handle, kind == cudaMemcpyDeviceToHost ? copy_to_host(to, from, bytes, pinned)
+                               : pinned                       ? copy_from_pinned(to, from, bytes, pinned)
+                                                              : copy_from_host(to, from, bytes));
 }
 
 cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t stream)
 {
-    cudasim_stream *queue = stream_of(stream);
-    if (!queue)
-        return refuse(cudaErrorInvalidResourceHandle);
-    queue->waiting.push_back([=] {
-        if (complains("cudaMemsetAsync", to, bytes, true))
-            return;
-        memset(to, value, bytes);
-        cudasim_memory_mark(to, bytes);
-    });
-    return state();
+    auto run = [=](const cudasim_shared_reading &) {
+        if (!cudasim_complains("cudaMemsetAsync", to, bytes, true) && touches("cudaMemsetAsync", to, bytes, CUDASIM_WRITE))
+            memset(to, value, bytes);
+    };
+    return cudasim_ask(stream, {"cudaMemsetAsync", run, nullptr});
 }
 
-/* Streams that wait for the default stream by themselves are not implemented. */
 cudaError_t cudasim_library(cudaStream_t stream, const char *what, std::vector<cudasim_span> reads,
                             std::vector<cudasim_span> writes, std::function<void()> work)
 {
-    cudasim_stream *queue = stream_of(stream);
-    if (!queue)
-        return refuse(cudaErrorInvalidResourceHandle);
-    queue->waiting.push_back([=] {
-        for (const cudasim_span &range : reads) {
-            if (complains(what, range.memory, range.bytes, true))
-                return;
-            if (!cudasim_memory_written(range.memory, range.bytes)) {
-                cudasim_note("%s reads device memory that nothing has written, %zu bytes from %p", what, range.bytes, range.memory);
-                return;
-            }
-        }
-        for (const cudasim_span &range : writes)
-            if (complains(what, range.memory, range.bytes, true))
-                return;
+    std::string name = what;
+    auto run = [=](const cudasim_shared_reading &) {
+        for (const auto *spans : {&reads, &writes})
+            for (const cudasim_span &range : *spans)
+                if (cudasim_complains(name.c_str(), range.memory, range.bytes, true) ||
+                    !touches(name, range.memory, range.bytes, spans == &reads ? CUDASIM_READ : CUDASIM_WRITE))
+                    return;
         work();
-        for (const cudasim_span &range : writes)
-            cudasim_memory_mark(range.memory, range.bytes);
-    });
-    return state();
-}
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
-{
-    if (flags != cudaStreamNonBlocking)
-        return refuse(cudaErrorInvalidValue);
-    auto made = std::make_unique<cudasim_stream>();
-    *stream = made.get();
-    streams[*stream] = std::move(made);
-    return state();
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t stream)
-{
-    cudasim_stream *queue = stream ? stream_of(stream) : nullptr;
-    if (!queue)
-        return refuse(cudaErrorInvalidResourceHandle);
-    drain(queue);
-    streams.erase(queue);
-    return state();
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t stream)
-{
-    cudasim_stream *queue = stream_of(stream);
-    if (!queue)
-        return refuse(cudaErrorInvalidResourceHandle);
-    drain(queue);
-    return state();
-}
-
-cudaError_t cudaDeviceSynchronize(void)
-{
-    drain(&main_stream);
-    for (auto &stream : streams)
-        drain(stream.second.get());
-    return state();
+    };
+    return cudasim_ask(stream, {name, run, nullptr});
 }
 
 cudaError_t cudasim_set_attribute(const void *kernel, cudaFuncAttribute attribute, int value)
 {
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 || value > CUDASIM_MAX_SHARED)
-        return refuse(cudaErrorInvalidValue);
+        return cudasim_refuse(cudaErrorInvalidValue);
     dynamic_limit[kernel] = value;
-    return state();
+    return cudasim_state();
 }
 
 void cudasim_reset(void)
 {
     fault.clear();
     refused = cudaSuccess;
-    main_stream.waiting.clear();
-    for (auto &stream : streams)
-        stream.second->waiting.clear();
+    cudasim_streams_reset();
+    cudasim_pinned_reset();
 }
 
 void cudasim_limit(const cudasim_limits *wanted)

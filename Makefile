@@ -155,7 +155,7 @@ $(BUILD)/tests/%: $(BUILD)/cudasim/%_test.o $(filter-out %/bounds.o %/blas.o %/d
 
 # The programs whose rows run on the simulated backend too.
 SIMULATED = $(if $(SIMULATOR),$(filter $(addprefix $(BUILD)/tests/,train device attention norm contrastive backend conv likelihood \
-              matmul narrow plan pointwise pool random reduce replay residence resize shape stored_ops trouble),$(PROGRAMS)))
+              matmul narrow pixels plan pointwise pool random reduce replay residence resize shape stored_ops trouble),$(PROGRAMS)))
 
 # Under the thread sanitizer only what has threads of its own runs: GNU's OpenMP is not built for it, and everything that
 # computes through it would be reported.

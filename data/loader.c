@@ -20,7 +20,7 @@ typedef struct maker {
 
 /* A batch in the making. Rows are written by whoever claimed them, all else under the loader's lock. */
 typedef struct slot {
-    float *images;
+    void *images; /* float, or uint8_t */
     int32_t *tokens, *labels;
     uint64_t *indices;
     int missing;     /* rows not yet made */
@@ -84,9 +84,15 @@ static int count_of(const dt_loader *loader, uint64_t batch)
     return (int)(left < size ? left : size);
 }
 
-static size_t image_floats(const dt_loader *loader)
+static size_t image_bytes(const dt_loader *loader)
 {
-    return (size_t)loader->options.transform.size * (size_t)loader->options.transform.size * 3;
+    const dt_transform *t = &loader->options.transform;
+    return (size_t)t->size * (size_t)t->size * 3 * (t->bytes ? sizeof(uint8_t) : sizeof(float));
+}
+
+static void *image_at(const dt_loader *loader, const slot *s, size_t row)
+{
+    return (uint8_t *)s->images + row * image_bytes(loader);
 }
 
 /* Rows that no sample fills. */
@@ -94,7 +100,7 @@ static void clear_tail(const dt_loader *loader, slot *s, int count)
 {
     size_t left = (size_t)(loader->options.batch_size - count), from = (size_t)count;
     size_t context = (size_t)loader->options.context;
-    memset(s->images + from * image_floats(loader), 0, left * image_floats(loader) * sizeof *s->images);
+    memset(image_at(loader, s, from), 0, left * image_bytes(loader));
     if (s->tokens)
         memset(s->tokens + from * context, 0, left * context * sizeof *s->tokens);
     for (size_t i = from; i < from + left; i++)
@@ -124,7 +130,7 @@ static bool make_row(const dt_loader *loader, dt_sample_scratch *scratch, uint64
     uint64_t epoch = batch / loader->per_epoch;
     uint64_t position = batch % loader->per_epoch * (uint64_t)loader->options.batch_size + at;
     s->indices[at] = index_at(loader, epoch, position);
-    const dt_sample out = {s->images + at * image_floats(loader),
+    const dt_sample out = {image_at(loader, s, at),
                            s->tokens ? s->tokens + at * (size_t)loader->options.context : NULL,
                            s->labels + at};
     if (dt_sample_make(&loader->sample, scratch, s->indices[at], epoch, position, &out, error))
@@ -244,6 +250,8 @@ static bool check_options(const dt_loader_options *o, dt_error *error)
         return dt_fail(error, "%d batches ahead, expected 0 to %d", o->depth, DEPTH_MAX);
     if (o->tokenizer && (o->context < 1 || o->context > 65536))
         return dt_fail(error, "context of %d tokens, expected 1 to 65536", o->context);
+    if (!o->allocate != !o->release)
+        return dt_fail(error, "a loader needs both of allocate and release, or neither");
     return dt_transform_check(&o->transform, error);
 }
 
@@ -268,20 +276,24 @@ static bool plan_epochs(dt_loader *loader, dt_error *error)
     return true;
 }
 
+static void *aligned(size_t bytes)
+{
+    void *memory;
+    return posix_memalign(&memory, 64, bytes) ? NULL : memory;
+}
+
 static bool make_slots(dt_loader *loader, dt_error *error)
 {
     const dt_loader_options *o = &loader->options;
+    void *(*allocate)(size_t) = o->allocate ? o->allocate : aligned;
     size_t rows = (size_t)o->batch_size, bytes;
     loader->slots = calloc((size_t)loader->depth, sizeof *loader->slots);
-    bool good = loader->slots && !__builtin_mul_overflow(rows, image_floats(loader) * sizeof(float), &bytes);
+    bool good = loader->slots && !__builtin_mul_overflow(rows, image_bytes(loader), &bytes);
     for (int i = 0; good && i < loader->depth; i++) {
         slot *s = &loader->slots[i];
-        good = posix_memalign((void **)&s->images, 64, bytes) == 0;
-        s->labels = calloc(rows, sizeof *s->labels);
-        s->indices = calloc(rows, sizeof *s->indices);
-        if (o->tokenizer)
-            s->tokens = calloc(rows * (size_t)o->context, sizeof *s->tokens);
-        good = good && s->labels && s->indices && (s->tokens || !o->tokenizer);
+        good = (s->images = allocate(bytes)) && (s->labels = allocate(rows * sizeof *s->labels)) &&
+               (s->indices = allocate(rows * sizeof *s->indices)) &&
+               (!o->tokenizer || (s->tokens = allocate(rows * (size_t)o->context * sizeof *s->tokens)));
     }
     return good || dt_fail(error, "no memory for %d batches of %d pictures of %d x %d pixels", loader->depth,
                            o->batch_size, o->transform.size, o->transform.size);
@@ -366,11 +378,13 @@ static void await(dt_loader *loader)
 static dt_batch lend(dt_loader *loader, const slot *s)
 {
     uint64_t at = loader->delivered++;
+    bool bytes = loader->options.transform.bytes;
     return (dt_batch){
         .count = count_of(loader, at),
         .epoch = at / loader->per_epoch,
         .number = at % loader->per_epoch,
-        .images = s->images,
+        .images = bytes ? NULL : s->images,
+        .pixels = bytes ? s->images : NULL,
         .tokens = s->tokens,
         .labels = s->labels,
         .indices = s->indices,
@@ -397,6 +411,14 @@ bool dt_loader_next(dt_loader *loader, dt_batch *batch, dt_error *error)
     return good;
 }
 
+static void free_slot(const dt_loader *loader, const slot *s)
+{
+    void *const memory[] = {s->images, s->tokens, s->labels, s->indices};
+    for (size_t i = 0; i < sizeof memory / sizeof *memory; i++)
+        if (memory[i])
+            (loader->options.release ? loader->options.release : free)(memory[i]);
+}
+
 void dt_loader_close(dt_loader *loader)
 {
     if (!loader)
@@ -407,12 +429,8 @@ void dt_loader_close(dt_loader *loader)
     pthread_mutex_unlock(&loader->lock);
     for (int i = 0; i < loader->started; i++)
         pthread_join(loader->threads[i], NULL);
-    for (int i = 0; loader->slots && i < loader->depth; i++) {
-        free(loader->slots[i].images);
-        free(loader->slots[i].tokens);
-        free(loader->slots[i].labels);
-        free(loader->slots[i].indices);
-    }
+    for (int i = 0; loader->slots && i < loader->depth; i++)
+        free_slot(loader, &loader->slots[i]);
     pthread_mutex_destroy(&loader->lock);
     pthread_cond_destroy(&loader->work);
     pthread_cond_destroy(&loader->ready);

@@ -8,6 +8,9 @@
  *     dt_batch batch;
  *     while (dt_loader_next(loader, &batch, &error) && batch.count)
  *         train(batch.images, batch.tokens);
+ *
+ * With transform.bytes a batch has pixels in place of images: the same but for the normalisation, in a quarter of the
+ * memory.
  */
 #ifndef DUET_DATA_LOADER_H
 #define DUET_DATA_LOADER_H
@@ -49,6 +52,9 @@ typedef struct dt_loader_options {
     size_t cache_bytes; /* of pairs: keep decoded pictures up to this much memory; 0: none. With a cache, random modes
                            decode pictures whose short side is over four times the output's at 1/2, 1/4 or
                            1/8, kept or not, unless transform.full_decode; all others are decoded in full */
+    void *(*allocate)(size_t bytes); /* for what batches hold, such as memory from which a device copies; its result is aligned
+                                        for float, or NULL: none left. NULL: malloc */
+    void (*release)(void *memory);   /* NULL exactly where allocate is */
 } dt_loader_options;
 
 /* A batch, borrowed until the next call. Rows from `count` on, in an epoch's last batch, are zero, with label
@@ -56,7 +62,8 @@ typedef struct dt_loader_options {
 typedef struct dt_batch {
     int count;               /* samples; 0: the end */
     uint64_t epoch, number;  /* number of the batch within the epoch */
-    const float *images;     /* [batch_size, size, size, 3] */
+    const float *images;     /* [batch_size, size, size, 3]; NULL: as pixels */
+    const uint8_t *pixels;   /* [batch_size, size, size, 3], with transform.bytes; else NULL */
     const int32_t *tokens;   /* [batch_size, context]; NULL without a tokenizer */
     const int32_t *labels;   /* [batch_size]; -1: none */
     const uint64_t *indices; /* [batch_size]: which pair */

@@ -90,7 +90,7 @@ static bool decode(const dt_sample_maker *maker, dt_sample_scratch *scratch, con
 }
 
 static bool make_image(const dt_sample_maker *maker, dt_sample_scratch *scratch, uint64_t index,
-                       const dt_pair *pair, uint64_t seed, float *out, dt_error *error)
+                       const dt_pair *pair, uint64_t seed, void *out, dt_error *error)
 {
     if (!maker->cache)
         return dt_transform_encoded(&maker->transform, scratch->transform, pair->jpeg, pair->jpeg_size, seed,
@@ -129,7 +129,7 @@ static bool encode_class(const dt_sample_maker *maker, const dt_pair *pair, int3
 }
 
 static bool make_from_file(const dt_sample_maker *maker, dt_sample_scratch *scratch, const char *path, uint64_t seed,
-                           float *out, dt_error *error)
+                           void *out, dt_error *error)
 {
     size_t size;
     uint8_t *bytes = (uint8_t *)dt_file_read(path, DT_PAIR_BYTES_MAX, &size, error);

@@ -37,7 +37,7 @@ void dt_sample_scratch_free(dt_sample_scratch *scratch);
 
 /* Where a sample is written. */
 typedef struct dt_sample {
-    float *image;    /* [size, size, 3] */
+    void *image;     /* [size, size, 3]: float, or uint8_t where transform.bytes */
     int32_t *tokens; /* [context], or NULL */
     int32_t *label;
 } dt_sample;

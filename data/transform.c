@@ -206,6 +206,15 @@ static void apply(const affine *a, const uint8_t *restrict from, int pixels, flo
         to[i + k] = (float)from[i + k] * a->scale[k] + a->bias[k];
 }
 
+/* Lays pixels into the output from pixel `at` on; a NULL: as bytes. */
+static void put(const affine *a, const uint8_t *from, int pixels, void *out, size_t at)
+{
+    if (a)
+        apply(a, from, pixels, (float *)out + 3 * at);
+    else
+        memcpy((uint8_t *)out + 3 * at, from, 3 * (size_t)pixels);
+}
+
 /* Reflects an index into 0 .. n - 1 without repeating the edge. */
 static int reflected(int i, int n)
 {
@@ -215,31 +224,31 @@ static int reflected(int i, int n)
     return i < n ? i : 2 * (n - 1) - i;
 }
 
-/* The columns [begin, end) of a line of the square that lie beside the picture; row NULL: above or below it.
- */
+/* The columns [begin, end) of a line of the square, from pixel `line` on, that lie beside the picture; row NULL: above or
+ * below it. */
 static void surround(const dt_transform *t, const plan *p, const uint8_t *row, int width, const affine *a,
-                     int begin, int end, float *line)
+                     int begin, int end, void *out, size_t line)
 {
     for (int x = begin; x < end; x++) {
         const uint8_t *pixel = p->reflect ? row + 3 * reflected(x - p->left, width) : t->background;
-        apply(a, pixel, 1, line + 3 * (size_t)x);
+        put(a, pixel, 1, out, line + (size_t)x);
     }
 }
 
-static void compose(const dt_transform *t, const plan *p, const dt_image *rgb, const affine *a, float *out)
+static void compose(const dt_transform *t, const plan *p, const dt_image *rgb, const affine *a, void *out)
 {
     int begin = p->left > 0 ? p->left : 0;
     int end = p->left + rgb->width < t->size ? p->left + rgb->width : t->size;
     for (int y = 0; y < t->size; y++) {
-        float *line = out + (size_t)y * (size_t)t->size * 3;
+        size_t line = (size_t)y * (size_t)t->size;
         if (!p->reflect && (y < p->top || y >= p->top + rgb->height)) {
-            surround(t, p, NULL, rgb->width, a, 0, t->size, line);
+            surround(t, p, NULL, rgb->width, a, 0, t->size, out, line);
             continue;
         }
         const uint8_t *row = rgb->pixels + (size_t)reflected(y - p->top, rgb->height) * rgb->stride;
-        surround(t, p, row, rgb->width, a, 0, begin, line);
-        apply(a, row + 3 * (size_t)(begin - p->left), end - begin, line + 3 * (size_t)begin);
-        surround(t, p, row, rgb->width, a, end, t->size, line);
+        surround(t, p, row, rgb->width, a, 0, begin, out, line);
+        put(a, row + 3 * (size_t)(begin - p->left), end - begin, out, line + (size_t)begin);
+        surround(t, p, row, rgb->width, a, end, t->size, out, line);
     }
 }
 
@@ -264,18 +273,12 @@ static void jitter_colour(const dt_transform *t, uint64_t seed, float *rgb, size
     }
 }
 
-static void finish(const dt_transform *t, const plan *p, const dt_image *rgb, uint64_t seed, float *out)
+/* In random colours: (x / 255, changed, - mean) / std. */
+static void recolour(const dt_transform *t, const plan *p, const dt_image *rgb, uint64_t seed, bool jitter, bool grey,
+                     float *out)
 {
-    bool random = t->mode != DT_TRANSFORM_EVAL;
-    bool jitter = random && happens(seed, COLOUR, t->colour_jitter);
-    bool grey = random && happens(seed, GRAYSCALE, t->grayscale);
+    const affine unit = affine_of((float[3]){0, 0, 0}, (float[3]){1, 1, 1});
     size_t count = (size_t)t->size * (size_t)t->size;
-    if (!jitter && !grey) {
-        affine a = affine_of(t->mean, t->std);
-        compose(t, p, rgb, &a, out);
-        return;
-    }
-    affine unit = affine_of((float[3]){0, 0, 0}, (float[3]){1, 1, 1});
     compose(t, p, rgb, &unit, out);
     if (jitter)
         jitter_colour(t, seed, out, count);
@@ -284,6 +287,18 @@ static void finish(const dt_transform *t, const plan *p, const dt_image *rgb, ui
     for (size_t i = 0; i < count; i++)
         for (size_t c = 0; c < 3; c++)
             out[3 * i + c] = (out[3 * i + c] - t->mean[c]) / t->std[c];
+}
+
+static void finish(const dt_transform *t, const plan *p, const dt_image *rgb, uint64_t seed, void *out)
+{
+    bool random = t->mode != DT_TRANSFORM_EVAL;
+    bool jitter = random && happens(seed, COLOUR, t->colour_jitter);
+    bool grey = random && happens(seed, GRAYSCALE, t->grayscale);
+    const affine a = affine_of(t->mean, t->std);
+    if (jitter || grey)
+        recolour(t, p, rgb, seed, jitter, grey, out);
+    else
+        compose(t, p, rgb, t->bytes ? NULL : &a, out);
 }
 
 /* Whether the pixels along an axis stay as they are: both filters are 0 at whole distances but 0, so that at scale 1
@@ -313,7 +328,7 @@ static void mirror_rows(dt_image *rgb)
 
 /* What dt_resample would give where both axes copy. RGB that is not mirrored is used where it lies. */
 static bool render_copy(const dt_transform *t, dt_transform_scratch *s, const dt_image *source, const plan *p,
-                        uint64_t seed, float *out, dt_error *error)
+                        uint64_t seed, void *out, dt_error *error)
 {
     dt_image part = *source;
     part.pixels += first_pixel(&p->y) * source->stride + first_pixel(&p->x) * (size_t)source->channels;
@@ -331,7 +346,7 @@ static bool render_copy(const dt_transform *t, dt_transform_scratch *s, const dt
 }
 
 static bool render(const dt_transform *t, dt_transform_scratch *s, const dt_image *source, const plan *p,
-                   uint64_t seed, float *out, dt_error *error)
+                   uint64_t seed, void *out, dt_error *error)
 {
     if (copies(&p->x) && copies(&p->y))
         return render_copy(t, s, source, p, seed, out, error);
@@ -344,7 +359,7 @@ static bool render(const dt_transform *t, dt_transform_scratch *s, const dt_imag
 }
 
 bool dt_transform_jpeg(const dt_transform *t, dt_transform_scratch *s, const uint8_t *jpeg, size_t size,
-                       uint64_t seed, float *out, dt_error *error)
+                       uint64_t seed, void *out, dt_error *error)
 {
     dt_jpeg_header header;
     plan p;
@@ -367,7 +382,7 @@ bool dt_transform_jpeg(const dt_transform *t, dt_transform_scratch *s, const uin
 }
 
 bool dt_transform_pixels(const dt_transform *t, dt_transform_scratch *s, const dt_image *image, uint64_t seed,
-                         float *out, dt_error *error)
+                         void *out, dt_error *error)
 {
     plan p;
     if (image->width < 1 || image->height < 1)
@@ -380,7 +395,7 @@ bool dt_transform_pixels(const dt_transform *t, dt_transform_scratch *s, const d
 }
 
 bool dt_transform_encoded(const dt_transform *t, dt_transform_scratch *s, const uint8_t *bytes, size_t size,
-                          uint64_t seed, float *out, dt_error *error)
+                          uint64_t seed, void *out, dt_error *error)
 {
     if (size >= 2 && bytes[0] == 0xff && bytes[1] == 0xd8)
         return dt_transform_jpeg(t, s, bytes, size, seed, out, error);

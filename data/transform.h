@@ -1,8 +1,8 @@
-/* From a JPEG or PNG file or decoded pixels to the floats that an image encoder takes.
+/* From a JPEG or PNG file or decoded pixels to what an image encoder takes.
  *
- * The output is float32 [size, size, 3], channels last: (x / 255 - mean) / std. All randomness is a pure
- * function of the 64-bit seed that the caller gives for the sample, so a sample repeats whatever thread makes
- * it and when. */
+ * The output is float32 [size, size, 3], channels last: (x / 255 - mean) / std; or, where `bytes` says so, the x
+ * themselves, for who normalises them later. All randomness is a pure function of the 64-bit seed that the caller gives
+ * for the sample, so a sample repeats whatever thread makes it and when. */
 #ifndef DUET_DATA_TRANSFORM_H
 #define DUET_DATA_TRANSFORM_H
 
@@ -33,6 +33,7 @@ typedef struct dt_transform {
     dt_interpolation interpolation;
     int size; /* pixels, 1..8192 */
     float mean[3], std[3];
+    bool bytes; /* the output is uint8, before mean and std; only where dt_transform_gives_bytes */
 
     /* Of DT_TRANSFORM_EVAL and DT_TRANSFORM_PAD_CROP. */
     int resize; /* pixels, at least `size`; 0: `size` */
@@ -64,6 +65,9 @@ typedef struct dt_transform {
  * ratio 3/4..4/3; scale 0.925..1.125 and shift 0.075; padding size / 8, reflected. No colour changes. */
 dt_transform dt_transform_default(dt_transform_mode mode, int size);
 
+/* Whether the pixels are whole numbers until they are normalised: colours are never changed. */
+bool dt_transform_gives_bytes(const dt_transform *transform);
+
 /* Checks ranges, once, when the settings are read; the transforms below take a checked one. */
 bool dt_transform_check(const dt_transform *transform, dt_error *error);
 
@@ -73,17 +77,17 @@ typedef struct dt_transform_scratch dt_transform_scratch;
 dt_transform_scratch *dt_transform_scratch_new(dt_error *error);
 void dt_transform_scratch_free(dt_transform_scratch *scratch); /* NULL is allowed */
 
-/* `out` has size * size * 3 floats. Only what the crop needs of the file is decoded. */
+/* `out` has size * size * 3 floats, or bytes. Only what the crop needs of the file is decoded. */
 bool dt_transform_jpeg(const dt_transform *transform, dt_transform_scratch *scratch, const uint8_t *jpeg,
-                       size_t size, uint64_t seed, float *out, dt_error *error);
+                       size_t size, uint64_t seed, void *out, dt_error *error);
 
 /* The same from a JPEG or PNG file in memory, told apart by its first bytes. */
 bool dt_transform_encoded(const dt_transform *transform, dt_transform_scratch *scratch, const uint8_t *bytes,
-                          size_t size, uint64_t seed, float *out, dt_error *error);
+                          size_t size, uint64_t seed, void *out, dt_error *error);
 
 /* The same from pixels (1, 3 or 4 channels), such as a cache holds. */
 bool dt_transform_pixels(const dt_transform *transform, dt_transform_scratch *scratch, const dt_image *image,
-                         uint64_t seed, float *out, dt_error *error);
+                         uint64_t seed, void *out, dt_error *error);
 
 /* Runs the transform over the .jpg files of a folder, read into memory first, on one thread for about
  * `seconds` seconds. */

@@ -48,6 +48,11 @@ static bool check_colour(const dt_transform *t, dt_error *error)
            in_range("grayscale", t->grayscale, 0, 1, error);
 }
 
+bool dt_transform_gives_bytes(const dt_transform *t)
+{
+    return t->mode == DT_TRANSFORM_EVAL || (t->colour_jitter == 0 && t->grayscale == 0);
+}
+
 bool dt_transform_check(const dt_transform *t, dt_error *error)
 {
     if (!in_range("size", t->size, 1, 8192, error))
@@ -59,6 +64,9 @@ bool dt_transform_check(const dt_transform *t, dt_error *error)
         t->interpolation > DT_BILINEAR)
         return dt_fail(error, "image transform: mode %d or interpolation %d is not known", (int)t->mode,
                        (int)t->interpolation);
+    if (t->bytes && !dt_transform_gives_bytes(t))
+        return dt_fail(error, "image transform: colour_jitter is %g and grayscale %g, but bytes hold colours only as they "
+                              "are; set both to 0 or make floats", t->colour_jitter, t->grayscale);
     if (t->resize && !in_range("resize", t->resize, t->size, 8192, error))
         return false;
     if (t->mode == DT_TRANSFORM_EVAL)

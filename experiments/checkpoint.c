@@ -165,3 +165,13 @@ bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optim
     dt_safetensors_close(file);
     return good;
 }
+
+bool dt_checkpoint_tell(const char *run, dt_error *error)
+{
+    char path[PATH];
+    uint64_t step;
+    dt_error first = *error;
+    if (dt_run_checkpoint(run, path, sizeof path, &step))
+        return dt_fail(error, "%s; the checkpoint of step %" PRIu64 " is whole", first.message, step);
+    return dt_fail(error, "%s; there was no checkpoint yet", first.message);
+}

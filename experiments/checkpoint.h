@@ -33,6 +33,9 @@ bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *op
 bool dt_checkpoint_restore(const char *run, dt_model *model, dt_optimizer *optimizer, dt_run_state *state,
                            dt_error *error);
 
+/* Behind what went wrong in a training: where one can go on from. Always false. */
+bool dt_checkpoint_tell(const char *run, dt_error *error);
+
 /* Removes all checkpoints. */
 bool dt_checkpoint_clear(const char *run, dt_error *error);
 

@@ -27,6 +27,7 @@ typedef struct run {
     dt_model *model;
     dt_trainer *trainer;
     dt_loader *loader;
+    dt_transform transform;
     dt_logger *log;
     dt_run_state state;
     dt_evaluation *evaluation;
@@ -92,12 +93,12 @@ static bool open_loader(run *r, dt_error *error)
                            .batch_size = r->config.batch_size, .drop_last = true, .shuffle = true,
                            .weighted = r->config.weighted && dt_pairs_weighted(r->pairs),
                            .seed = (uint64_t)r->config.seed, .batch = r->state.step, .threads = r->config.threads,
-                           .cache_bytes = r->config.cache_bytes};
+                           .cache_bytes = r->config.cache_bytes, .transform = r->transform,
+                           .allocate = r->folder.backend->host_allocate, .release = r->folder.backend->host_release};
     if ((uint64_t)o.batch_size > dt_pairs_count(r->pairs))
         return dt_fail(error, "batch_size is %d, but there are only %llu pairs", o.batch_size,
                        (unsigned long long)dt_pairs_count(r->pairs));
-    return dt_config_transform(r->config.augment, &r->model->preprocess, &o.transform, error) &&
-           (r->loader = dt_loader_open(&o, error)) != NULL;
+    return (r->loader = dt_loader_open(&o, error)) != NULL;
 }
 
 static bool open_log(run *r, bool resumed, bool quiet, dt_error *error)
@@ -112,11 +113,15 @@ static bool prepare_training(run *r, bool resumes, dt_error *error)
 {
     const dt_train_config *c = &r->config;
     dt_tokenizer *tokenizer = get_tokenizer(r, resumes, error);
-    if (!tokenizer || !(r->model = dt_model_new(c->model, tokenizer, (uint64_t)c->seed, error)))
+    dt_transform *t = &r->transform;
+    if (!tokenizer || !(r->model = dt_model_new(c->model, tokenizer, (uint64_t)c->seed, error)) ||
+        !dt_config_transform(c->augment, &r->model->preprocess, t, error))
         return false;
+    t->bytes = dt_transform_gives_bytes(t);
     dt_trainer_options o = {.batch_size = c->batch_size, .chunk_size = c->chunk_size, .loss = c->loss,
                             .optimizer = c->optimizer, .max_logit_scale = c->max_logit_scale,
-                            .seed = (uint64_t)c->seed};
+                            .seed = (uint64_t)c->seed, .bytes = t->bytes, .mean = {t->mean[0], t->mean[1], t->mean[2]},
+                            .std = {t->std[0], t->std[1], t->std[2]}};
     r->state = (dt_run_state){.total_steps = c->steps, .settled = c->minutes <= 0, .best = NAN};
     r->trainer = dt_trainer_new(r->model, r->folder.backend, &o, error);
     return r->trainer && (!resumes || dt_checkpoint_restore(r->folder.path, r->model, dt_trainer_optimizer(r->trainer),
@@ -142,9 +147,9 @@ static bool prepare(run *r, const dt_device_options *device, bool restart, bool 
 
 static void close_run(run *r)
 {
-    dt_loader_close(r->loader);
     dt_evaluation_free(r->evaluation);
     dt_trainer_free(r->trainer);
+    dt_loader_close(r->loader); /* after what may still copy from its batches */
     dt_model_free(r->model);
     dt_pairs_close(r->pairs);
     dt_log_close(r->log);
@@ -203,7 +208,8 @@ static bool save(run *r, dt_error *error)
 static bool give_next(run *r, dt_error *error)
 {
     dt_batch batch;
-    return r->given = dt_loader_next(r->loader, &batch, error) && dt_trainer_give(r->trainer, batch.images, batch.tokens, error);
+    return r->given = dt_loader_next(r->loader, &batch, error) &&
+                      dt_trainer_give(r->trainer, r->transform.bytes ? (const void *)batch.pixels : batch.images, batch.tokens, error);
 }
 
 /* The next batch is fetched and sent while a device computes. If there is something wrong with it, that is the next step's to say. */
@@ -266,7 +272,7 @@ static int pretrain(run *r, const dt_device_options *device, bool restart, bool 
     if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
                    (long long)r->state.total_steps);
-    good = good && train(r, &stopped, &error);
+    good = good && (train(r, &stopped, &error) || dt_checkpoint_tell(r->folder.path, &error));
     dt_run_release_signals(&r->folder); /* the last checkpoint is written */
     if (good && stopped)
         dt_log_say(r->log, "stopped after step %llu; the same command goes on from there",

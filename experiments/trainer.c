@@ -1,5 +1,6 @@
 #include "experiments/trainer.h"
 
+#include "kernels/ops.h"
 #include "losses/contrastive.h"
 
 #include <math.h>
@@ -25,7 +26,7 @@ struct dt_trainer {
     program encode, compare, back;  /* with chunks */
     float *image, *text, *image_grad, *text_grad; /* [batch, dim], with chunks */
     int scale;                      /* index of logit_scale */
-    const float *images;            /* the batch that was given and not begun; NULL: none */
+    const void *images;             /* the batch that was given and not begun; NULL: none */
     const int32_t *tokens;
     float loss;                     /* of the step that is under way, with chunks */
 };
@@ -39,9 +40,10 @@ static void record_towers(dt_trainer *t, program *p, int64_t n)
 {
     const dt_clip_config *c = &t->model->config;
     int64_t size = dt_clip_image_size(c);
-    p->images = dt_input(p->graph, "images", DT_F32, dt_dims(n, size, size, 3));
+    p->images = dt_input(p->graph, "images", t->options.bytes ? DT_U8 : DT_F32, dt_dims(n, size, size, 3));
     p->tokens = dt_input(p->graph, "tokens", DT_I32, dt_dims(n, c->text.context_length));
-    p->image = dt_clip_image(root(t, p), c, p->images, true);
+    dt_tensor *images = t->options.bytes ? dt_normalize_pixels(p->images, t->options.mean, t->options.std) : p->images;
+    p->image = dt_clip_image(root(t, p), c, images, true);
     p->text = dt_clip_text(root(t, p), c, p->tokens);
 }
 
@@ -187,15 +189,15 @@ static bool run(dt_trainer *t, program *p, uint64_t chunk, dt_error *error)
     return !message || dt_fail(error, "%s", message);
 }
 
-static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens, float *loss, dt_error *error)
+static bool run_chunks(dt_trainer *t, const void *images, const int32_t *tokens, float *loss, dt_error *error)
 {
     const dt_clip_config *c = &t->model->config;
     size_t chunk = (size_t)t->options.chunk_size, chunks = (size_t)t->options.batch_size / chunk;
-    size_t size = (size_t)dt_clip_image_size(c), image = chunk * size * size * 3;
+    size_t size = (size_t)dt_clip_image_size(c), image = chunk * size * size * 3 * dt_dtype_size(t->encode.images->dtype);
     size_t text = chunk * (size_t)c->text.context_length, embedding = chunk * (size_t)c->embed_dim;
     for (size_t k = 0; k < chunks; k++) {
         program *p = &t->encode;
-        dt_plan_write(p->plan, p->images, images + k * image);
+        dt_plan_write(p->plan, p->images, (const char *)images + k * image);
         dt_plan_write(p->plan, p->tokens, tokens + k * text);
         if (!run(t, p, k, error))
             return false;
@@ -213,7 +215,7 @@ static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens
     dt_plan_read(p->plan, p->text_grad, t->text_grad);
     for (size_t k = 0; k < chunks; k++) {
         p = &t->back;
-        dt_plan_write(p->plan, p->images, images + k * image);
+        dt_plan_write(p->plan, p->images, (const char *)images + k * image);
         dt_plan_write(p->plan, p->tokens, tokens + k * text);
         dt_plan_write(p->plan, p->image_grad, t->image_grad + k * embedding);
         dt_plan_write(p->plan, p->text_grad, t->text_grad + k * embedding);
@@ -223,7 +225,7 @@ static bool run_chunks(dt_trainer *t, const float *images, const int32_t *tokens
     return true;
 }
 
-bool dt_trainer_give(dt_trainer *t, const float *images, const int32_t *tokens, dt_error *error)
+bool dt_trainer_give(dt_trainer *t, const void *images, const int32_t *tokens, dt_error *error)
 {
     program *p = &t->whole;
     t->images = images;
@@ -234,7 +236,7 @@ bool dt_trainer_give(dt_trainer *t, const float *images, const int32_t *tokens, 
 
 bool dt_trainer_begin(dt_trainer *t, dt_error *error)
 {
-    const float *images = t->images;
+    const void *images = t->images;
     t->images = NULL;
     if (!images)
         return dt_fail(error, "a step without a batch");
@@ -265,7 +267,7 @@ bool dt_trainer_end(dt_trainer *t, float learning_rate, dt_step_result *result, 
     return true;
 }
 
-bool dt_trainer_step(dt_trainer *t, const float *images, const int32_t *tokens, float learning_rate, dt_step_result *result,
+bool dt_trainer_step(dt_trainer *t, const void *images, const int32_t *tokens, float learning_rate, dt_step_result *result,
                      dt_error *error)
 {
     return dt_trainer_give(t, images, tokens, error) && dt_trainer_begin(t, error) &&

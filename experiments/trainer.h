@@ -19,6 +19,8 @@ typedef struct dt_trainer_options {
     dt_optimizer_config optimizer;
     double max_logit_scale; /* logit_scale is kept in [0, this] after each update */
     uint64_t seed;          /* of random ops */
+    bool bytes;             /* images come as pixels, which the plan normalises by mean and std (dt_transform.bytes) */
+    float mean[3], std[3];
 } dt_trainer_options;
 
 /* Borrows model and backend. */
@@ -32,14 +34,14 @@ typedef struct dt_step_result {
     double logit_scale; /* after the update: the logarithm of the inverse temperature */
 } dt_step_result;
 
-/* images float32 [batch, size, size, 3], tokens int32 [batch, context]. A loss or gradient that is not finite is an error,
- * and the parameters stay as they were. */
-bool dt_trainer_step(dt_trainer *trainer, const float *images, const int32_t *tokens, float learning_rate,
+/* images float32 [batch, size, size, 3], or uint8 where the options say bytes; tokens int32 [batch, context]. A loss or
+ * gradient that is not finite is an error, and the parameters stay as they were. */
+bool dt_trainer_step(dt_trainer *trainer, const void *images, const int32_t *tokens, float learning_rate,
                      dt_step_result *result, dt_error *error);
 
 /* The same in three parts, for who fetches the next batch while a device computes: give a batch, which must stay as it is until begin is
  * back; begin the step with it; end the step. Between begin and end the next batch may be given. */
-bool dt_trainer_give(dt_trainer *trainer, const float *images, const int32_t *tokens, dt_error *error);
+bool dt_trainer_give(dt_trainer *trainer, const void *images, const int32_t *tokens, dt_error *error);
 bool dt_trainer_begin(dt_trainer *trainer, dt_error *error);
 bool dt_trainer_end(dt_trainer *trainer, float learning_rate, dt_step_result *result, dt_error *error);
 

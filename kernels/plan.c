@@ -419,6 +419,9 @@ void dt_plan_free(dt_plan *plan)
     if (plan->block)
         plan->backend->release(plan->block);
     for (int i = 0; i < plan->stages; i++)
+        if (plan->staged[i].there && plan->staged[i].host)
+            plan->backend->await(); /* what was sent for a run that never came */
+    for (int i = 0; i < plan->stages; i++)
         if (plan->staged[i].there)
             plan->backend->release(plan->staged[i].there);
     free(plan->store);

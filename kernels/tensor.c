@@ -34,13 +34,13 @@ bool dt_shape_valid(const dt_shape *shape)
 
 size_t dt_dtype_size(dt_dtype dtype)
 {
-    static const size_t size[] = {sizeof(float), sizeof(int32_t), sizeof(uint16_t)};
+    static const size_t size[] = {sizeof(float), sizeof(int32_t), sizeof(uint16_t), sizeof(uint8_t)};
     return size[dtype];
 }
 
 const char *dt_dtype_name(dt_dtype dtype)
 {
-    static const char *const name[] = {"float32", "int32", "bfloat16"};
+    static const char *const name[] = {"float32", "int32", "bfloat16", "uint8"};
     return name[dtype];
 }
 

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /* DT_BF16, the upper half of a float32, is what plans of lower precision hold some results in (kernels/backend.h); models
- * record in DT_F32 and DT_I32. */
-typedef enum { DT_F32, DT_I32, DT_BF16 } dt_dtype;
+ * record in DT_F32 and DT_I32. DT_U8, bytes of pixels, is for inputs, and dt_normalize_pixels is what takes them. */
+typedef enum { DT_F32, DT_I32, DT_BF16, DT_U8 } dt_dtype;
 
 enum { DT_MAX_RANK = 6 };
 

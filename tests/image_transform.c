@@ -395,6 +395,28 @@ static void test_colour(void)
     dt_image_free(&image);
 }
 
+/* The float transform before its normalisation, whose rounding is known where mean is 0 and std 1. */
+static void test_bytes(const dt_image *image)
+{
+    static uint8_t pixels[FLOATS];
+    for (int mode = DT_TRANSFORM_EVAL; mode <= DT_TRANSFORM_PAD_CROP; mode++) {
+        dt_transform t = plain((dt_transform_mode)mode), bytes;
+        int bad = 0;
+        for (uint64_t seed = 0; seed < 60; seed++) {
+            t.reflect = seed % 2;
+            bytes = t;
+            bytes.bytes = true;
+            bad += !run(&t, image, seed, got) || !dt_transform_pixels(&bytes, work, image, seed, pixels, NULL);
+            for (int i = 0; i < FLOATS; i++)
+                bad += got[i] != (float)pixels[i] * (float)(1 / 255.0);
+        }
+        ok(bad == 0, "mode %d: bytes are the pixels that floats are made of", mode);
+        bytes.grayscale = 0.1;
+        ok(dt_transform_gives_bytes(&t) && dt_transform_gives_bytes(&bytes) == (mode == DT_TRANSFORM_EVAL),
+           "mode %d: no bytes where colours change", mode);
+    }
+}
+
 static void refuse(dt_transform t, const char *what)
 {
     dt_error error = {""};
@@ -420,6 +442,7 @@ static void test_settings(void)
     refuse((t = good, t.ratio[0] = 2, t), "ratio");
     refuse((t = good, t.hue = 0.6, t), "hue");
     refuse((t = good, t.brightness = -1, t), "brightness");
+    refuse((t = good, t.bytes = true, t.colour_jitter = 0.5, t), "colour_jitter is 0.5");
     refuse((t = good, t.mode = (dt_transform_mode)9, t), "mode 9");
     refuse((t = good, t.mode = DT_TRANSFORM_PAD_CROP, t.padding = 224, t), "padding");
     refuse((t = good, t.mode = DT_TRANSFORM_JITTER, t.shift = -1, t), "shift");
@@ -476,6 +499,7 @@ int main(void)
     test_jitter();
     test_pad_crop();
     test_colour();
+    test_bytes(&image);
     test_settings();
     test_extremes();
     dt_image_free(&image);

@@ -448,6 +448,9 @@ static void failures(void)
     o.row_count = 2;
     refused(o, "2 pairs are fewer than one batch of 4");
     o = training();
+    o.allocate = malloc;
+    refused(o, "a loader needs both of allocate and release, or neither");
+    o = training();
     o.transform.size = 0;
     ok(!dt_loader_open(&o, &error), "a bad transform: %s", error.message);
 }

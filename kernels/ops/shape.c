@@ -115,6 +115,8 @@ const dt_op dt_op_pad = {"pad", DT_OP_PLAIN, pad_gradient, NULL};
 dt_tensor *dt_pad(dt_tensor *x, int axis, int64_t before, int64_t after)
 {
     dt_axis_range r = {resolve(x, axis), before, 0};
+    if (x->dtype != DT_F32)
+        FAIL(x, "pad", "expected float32, got %s", dt_dtype_name(x->dtype));
     if (r.axis < 0 || before < 0 || after < 0 || before > 1LL << 40 || after > 1LL << 40)
         FAIL(x, "pad", "%lld before and %lld after along axis %d of %s", (long long)before, (long long)after, axis,
              dt_shape_text(&x->shape).chars);
@@ -142,6 +144,8 @@ dt_tensor *dt_concat(dt_tensor *const *xs, int count, int axis)
 {
     dt_axis_range r = {resolve(xs[0], axis), 0, 0};
     dt_shape shape = xs[0]->shape;
+    if (xs[0]->dtype != DT_F32)
+        FAIL(xs[0], "concat", "expected float32, got %s", dt_dtype_name(xs[0]->dtype));
     if (r.axis < 0)
         FAIL(xs[0], "concat", "%s has no axis %d", dt_shape_text(&shape).chars, axis);
     for (int i = 1; i < count; i++) {

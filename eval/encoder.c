@@ -66,7 +66,7 @@ dt_encoder *dt_encoder_new(dt_model *model, const dt_backend *backend, dt_tower 
     e->context = tower == DT_TOWER_TEXT ? model->config.text.context_length : 0;
     e->samples = input(e, &model->config, tower);
     e->rows = dt_keep(record((dt_scope){e->graph, model->params, ""}, model, tower, layer, e->samples));
-    e->plan = dt_plan_new(e->graph, backend, NULL);
+    e->plan = dt_plan_new(e->graph, backend, &(dt_plan_options){.batch = batch});
     if (!e->plan)
         return fail(e, error, dt_graph_error(e->graph));
     e->width = (size_t)e->rows->shape.dim[1];

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
-double dt_matrix_rate(const dt_backend *backend, int rounds)
+/* FLOP/s of an n^3 product, best of `rounds`; 0: no memory. */
+static double product_rate(const dt_backend *backend, int64_t n, int rounds)
 {
-    int64_t n = backend->on_host ? 2048 : 8192;
     dt_graph *g = dt_graph_new();
     double best = 0, seconds, flops;
     if (!g)
@@ -31,6 +31,20 @@ double dt_matrix_rate(const dt_backend *backend, int rounds)
     dt_plan_free(plan);
     dt_graph_free(g);
     return best;
+}
+
+/* The CPU's product is of one size; a device's grows until it takes a millisecond, against which waiting for it is nothing. */
+double dt_matrix_rate(const dt_backend *backend, int rounds)
+{
+    if (backend->on_host)
+        return product_rate(backend, 2048, rounds);
+    double rate = 0, n = 128;
+    do {
+        n *= 2;
+        rate = product_rate(backend, (int64_t)n, 2);
+    } while (rate > 0 && n < 8192 && 2 * n * n * n / rate < 1e-3);
+    double again = rate > 0 ? product_rate(backend, (int64_t)n, rounds) : 0;
+    return again > rate ? again : rate;
 }
 
 static double processor_now(void)

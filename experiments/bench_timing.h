@@ -6,7 +6,7 @@
 #include "data/json.h"
 #include "kernels/plan.h"
 
-/* FLOP/s of a large square product (2048^3, on a device 8192^3) in the backend's precision, best of `rounds`: the rate that nothing there
+/* FLOP/s of a large square product (2048^3, on a device up to 8192^3) in the backend's precision, best of `rounds`: the rate that nothing there
  * can beat. 0: no memory. */
 double dt_matrix_rate(const dt_backend *backend, int rounds);
 

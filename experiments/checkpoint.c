@@ -75,7 +75,7 @@ bool dt_checkpoint_save(const char *run, const dt_model *model, dt_optimizer *op
         slot_name(names[i], sizeof names[i], optimizer, i);
         tensors[count++] = (dt_st_tensor){.name = names[i], .type = DT_ST_F32, .rank = 1,
                                           .shape = {(int64_t)dt_params_size(model->params)},
-                                          .data = dt_optimizer_slot(optimizer, i)};
+                                          .data = dt_optimizer_look(optimizer, i)};
     }
     for (size_t i = 0; tensors && i < state->extra_count; i++)
         tensors[count++] = (dt_st_tensor){.name = state->extras[i].name, .type = DT_ST_F32, .rank = 1,

@@ -311,7 +311,7 @@ static int finetune(run *r, const dt_device_options *device, bool restart, bool 
     if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
                    (long long)r->state.total_steps);
-    good = good && train(r, &stopped, &error);
+    good = good && (train(r, &stopped, &error) || dt_checkpoint_tell(r->folder.path, &error));
     dt_run_release_signals(&r->folder);
     if (good && stopped)
         dt_log_say(r->log, "stopped after step %llu; the same command goes on from there", (unsigned long long)r->state.step);

@@ -1,5 +1,7 @@
 #include "experiments/finetuner.h"
 
+#include "experiments/not_finite.h"
+
 #include "data/shuffle.h"
 #include "encoders/depth.h"
 #include "losses/classification.h"
@@ -78,15 +80,16 @@ dt_finetuner *dt_finetuner_new(dt_model *model, const dt_backend *backend, const
         free(t);
         return NULL;
     }
+    char message[DT_MESSAGE];
     t->model = model;
     t->options = *options;
     set_rates(t);
     record(t);
-    t->plan = dt_plan_new(t->graph, backend, NULL);
+    t->plan = dt_plan_new(t->graph, backend, &(dt_plan_options){.batch = options->batch_size});
     bool good = t->plan || dt_fail(error, "%s", dt_graph_error(t->graph));
     good = good && make_room(t, error) &&
            ((t->optimizer = dt_optimizer_new(&options->optimizer, model->params, backend)) ||
-            dt_fail(error, "no memory for the optimizer"));
+            dt_fail(error, "%s", dt_optimizer_no_memory(&options->optimizer, model->params, backend, message)));
     if (good)
         return t;
     dt_finetuner_free(t);
@@ -167,9 +170,8 @@ bool dt_finetuner_step(dt_finetuner *t, const void *samples, const int32_t *labe
     result->loss = (double)loss;
     result->accuracy = accuracy(t, labels);
     result->grad_norm = isfinite(loss) ? dt_optimizer_step(t->optimizer, (float)learning_rate) : (double)NAN;
-    return isfinite(result->grad_norm) ||
-           dt_fail(error, "the loss is %g and the norm of the gradients %g; a lower learning rate or a longer warm-up may help",
-                   (double)loss, result->grad_norm);
+    return isfinite(result->grad_norm) || dt_not_finite(t->plan, t->options.seed, dt_optimizer_steps(t->optimizer),
+                                                        isfinite(loss) ? "the gradient" : "the loss", error);
 }
 
 dt_optimizer *dt_finetuner_optimizer(dt_finetuner *t)

@@ -1,4 +1,5 @@
 #include "experiments/gan_trainer.h"
+#include "experiments/not_finite.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -100,14 +101,15 @@ static void take_turn(dt_gan_trainer *t, const player *p)
 static bool make_player(dt_gan_trainer *t, player *p, const char *prefix, const dt_optimizer_config *optimizer,
                         void (*record)(dt_gan_trainer *t), const dt_backend *backend, dt_error *error)
 {
+    char message[DT_MESSAGE];
     p->prefix = prefix;
-    p->graph = dt_graph_new();
-    p->optimizer = dt_optimizer_new(optimizer, t->model->params, backend);
-    if (!p->graph || !p->optimizer)
-        return dt_fail(error, "no memory for the optimizer");
+    if (!(p->graph = dt_graph_new()))
+        return dt_fail(error, "out of memory");
+    if (!(p->optimizer = dt_optimizer_new(optimizer, t->model->params, backend)))
+        return dt_fail(error, "%s", dt_optimizer_no_memory(optimizer, t->model->params, backend, message));
     take_turn(t, p);
     record(t);
-    p->plan = dt_plan_new(p->graph, backend, NULL);
+    p->plan = dt_plan_new(p->graph, backend, &(dt_plan_options){.batch = t->batch});
     return p->plan || dt_fail(error, "%s", dt_graph_error(p->graph));
 }
 

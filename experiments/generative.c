@@ -166,13 +166,6 @@ void dt_generative_close(dt_generative *r)
 
 /* ---- Training ---- */
 
-bool dt_not_finite(dt_plan *plan, uint64_t seed, uint64_t step, const char *what, dt_error *error)
-{
-    const char *where = dt_plan_trouble(plan, seed, (uint32_t)step);
-    return dt_fail(error, "%s is not finite; it began here: %s. A lower learning rate, a warm-up or clip_norm may help", what,
-                   where ? where : "it does not show when the step is repeated");
-}
-
 static bool log_step(dt_generative *r, const dt_step_found *found, double rate, dt_error *error)
 {
     int64_t step = (int64_t)r->state.step;
@@ -264,17 +257,6 @@ static bool finish(dt_generative *r, const dt_recipe *recipe, dt_error *error)
            dt_report_write(r->folder.path, error);
 }
 
-/* Behind what went wrong: where one can go on from. Always false. */
-static bool tell_checkpoint(const dt_generative *r, dt_error *error)
-{
-    char path[DT_RUN_PATH];
-    uint64_t step;
-    dt_error first = *error;
-    if (dt_run_checkpoint(r->folder.path, path, sizeof path, &step))
-        return dt_fail(error, "%s; the checkpoint of step %" PRIu64 " is whole", first.message, step);
-    return dt_fail(error, "%s; there was no checkpoint yet", first.message);
-}
-
 int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
 {
     dt_error error;
@@ -285,7 +267,7 @@ int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
         dt_run_say_device(&r->folder, r->log);
     if (good && step > 0 && (int64_t)step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %" PRIu64 " of %" PRId64, step, r->state.total_steps);
-    good = good && (train(r, recipe, &stopped, &error) || tell_checkpoint(r, &error));
+    good = good && (train(r, recipe, &stopped, &error) || dt_checkpoint_tell(r->folder.path, &error));
     dt_run_release_signals(&r->folder); /* the last checkpoint is written */
     if (good && stopped)
         dt_log_say(r->log, "stopped after step %" PRIu64 "; the same command goes on from there", r->state.step);

@@ -99,9 +99,6 @@ struct dt_generative {
     int64_t last_step;
 };
 
-/* "the loss is not finite; it began here: ...": runs the plan once more to find where. Always false. */
-bool dt_not_finite(dt_plan *plan, uint64_t seed, uint64_t step, const char *what, dt_error *error);
-
 /* A model of the description, with fresh parameters or those of config.weights. NULL on failure. */
 dt_model *dt_generative_model(const dt_generative *run, const json_t *description, dt_error *error);
 

@@ -1,5 +1,6 @@
 #include "experiments/trainer.h"
 
+#include "experiments/not_finite.h"
 #include "kernels/ops.h"
 #include "losses/contrastive.h"
 
@@ -28,7 +29,6 @@ struct dt_trainer {
     int scale;                      /* index of logit_scale */
     const void *images;             /* the batch that was given and not begun; NULL: none */
     const int32_t *tokens;
-    float loss;                     /* of the step that is under way, with chunks */
 };
 
 static dt_scope root(dt_trainer *t, program *p)
@@ -145,13 +145,14 @@ dt_trainer *dt_trainer_new(dt_model *model, const dt_backend *backend, const dt_
         dt_fail(error, "out of memory");
         return NULL;
     }
+    char message[DT_MESSAGE];
     *t = (dt_trainer){.model = model, .backend = backend, .options = *options,
                       .scale = dt_params_find(model->params, "logit_scale")};
     bool good = options->loss == DT_LOSS_INFONCE || model->config.has_logit_bias ||
                 dt_fail(error, "the sigmoid loss needs a model with init_logit_bias");
     good = good && (model->config.has_text || dt_fail(error, "contrastive training needs a model with text_cfg"));
     good = good && ((t->optimizer = dt_optimizer_new(&options->optimizer, model->params, backend)) ||
-                    dt_fail(error, "no memory for the optimizer"));
+                    dt_fail(error, "%s", dt_optimizer_no_memory(&options->optimizer, model->params, backend, message)));
     good = good && (options->chunk_size ? plan_chunks(t, error) : plan_whole(t, error));
     if (!good) {
         dt_trainer_free(t);
@@ -182,44 +183,55 @@ void dt_trainer_free(dt_trainer *t)
     free(t);
 }
 
-static bool run(dt_trainer *t, program *p, uint64_t chunk, dt_error *error)
-{
-    uint64_t step = dt_optimizer_steps(t->optimizer);
-    const char *message = dt_plan_run(p->plan, t->options.seed + chunk * 0x9E3779B97F4A7C15u, (uint32_t)step);
-    return !message || dt_fail(error, "%s", message);
-}
-
-static bool run_chunks(dt_trainer *t, const void *images, const int32_t *tokens, float *loss, dt_error *error)
+/* Gives chunk k to a program of the towers, beside what it computes with. */
+static bool give_chunk(dt_trainer *t, program *p, size_t k, dt_error *error)
 {
     const dt_clip_config *c = &t->model->config;
+    size_t chunk = (size_t)t->options.chunk_size, size = (size_t)dt_clip_image_size(c);
+    size_t image = chunk * size * size * 3 * dt_dtype_size(p->images->dtype), text = chunk * (size_t)c->text.context_length;
+    return (dt_plan_stage(p->plan, p->images, (const char *)t->images + k * image) &&
+            dt_plan_stage(p->plan, p->tokens, t->tokens + k * text)) ||
+           dt_fail(error, "no memory on the device to receive a chunk beside the one that is computed with");
+}
+
+/* The program of one chunk; the next one travels meanwhile. */
+static bool run_chunk(dt_trainer *t, program *p, size_t k, size_t chunks, dt_error *error)
+{
+    uint64_t step = dt_optimizer_steps(t->optimizer);
+    if (k == 0 && !give_chunk(t, p, 0, error))
+        return false;
+    const char *message = dt_plan_start(p->plan, t->options.seed + k * 0x9E3779B97F4A7C15u, (uint32_t)step);
+    if (message)
+        return dt_fail(error, "%s", message);
+    if (k + 1 < chunks && !give_chunk(t, p, k + 1, error))
+        return false;
+    return !(message = dt_plan_finish(p->plan)) || dt_fail(error, "%s", message);
+}
+
+static bool run_chunks(dt_trainer *t, dt_error *error)
+{
     size_t chunk = (size_t)t->options.chunk_size, chunks = (size_t)t->options.batch_size / chunk;
-    size_t size = (size_t)dt_clip_image_size(c), image = chunk * size * size * 3 * dt_dtype_size(t->encode.images->dtype);
-    size_t text = chunk * (size_t)c->text.context_length, embedding = chunk * (size_t)c->embed_dim;
+    size_t embedding = chunk * (size_t)t->model->config.embed_dim;
     for (size_t k = 0; k < chunks; k++) {
-        program *p = &t->encode;
-        dt_plan_write(p->plan, p->images, (const char *)images + k * image);
-        dt_plan_write(p->plan, p->tokens, tokens + k * text);
-        if (!run(t, p, k, error))
+        if (!run_chunk(t, &t->encode, k, chunks, error))
             return false;
-        dt_plan_read(p->plan, p->image, t->image + k * embedding);
-        dt_plan_read(p->plan, p->text, t->text + k * embedding);
+        dt_plan_read(t->encode.plan, t->encode.image, t->image + k * embedding);
+        dt_plan_read(t->encode.plan, t->encode.text, t->text + k * embedding);
     }
     program *p = &t->compare;
     dt_params_clear_gradients(t->model->params);
     dt_plan_write(p->plan, p->image, t->image);
     dt_plan_write(p->plan, p->text, t->text);
-    if (!run(t, p, 0, error))
-        return false;
-    dt_plan_read(p->plan, p->loss, loss);
+    const char *message = dt_plan_run(p->plan, t->options.seed, (uint32_t)dt_optimizer_steps(t->optimizer));
+    if (message)
+        return dt_fail(error, "%s", message);
     dt_plan_read(p->plan, p->image_grad, t->image_grad);
     dt_plan_read(p->plan, p->text_grad, t->text_grad);
     for (size_t k = 0; k < chunks; k++) {
         p = &t->back;
-        dt_plan_write(p->plan, p->images, (const char *)images + k * image);
-        dt_plan_write(p->plan, p->tokens, tokens + k * text);
         dt_plan_write(p->plan, p->image_grad, t->image_grad + k * embedding);
         dt_plan_write(p->plan, p->text_grad, t->text_grad + k * embedding);
-        if (!run(t, p, k, error))
+        if (!run_chunk(t, p, k, chunks, error))
             return false;
     }
     return true;
@@ -236,33 +248,33 @@ bool dt_trainer_give(dt_trainer *t, const void *images, const int32_t *tokens, d
 
 bool dt_trainer_begin(dt_trainer *t, dt_error *error)
 {
-    const void *images = t->images;
-    t->images = NULL;
-    if (!images)
+    if (!t->images)
         return dt_fail(error, "a step without a batch");
-    if (t->options.chunk_size)
-        return run_chunks(t, images, t->tokens, &t->loss, error);
+    if (t->options.chunk_size) {
+        bool good = run_chunks(t, error);
+        t->images = NULL;
+        return good;
+    }
+    t->images = NULL;
     const char *message = dt_plan_start(t->whole.plan, t->options.seed, (uint32_t)dt_optimizer_steps(t->optimizer));
     return !message || dt_fail(error, "%s", message);
 }
 
+/* All of a step is asked for before the first of its numbers is waited for. */
 bool dt_trainer_end(dt_trainer *t, float learning_rate, dt_step_result *result, dt_error *error)
 {
-    if (!t->options.chunk_size) {
-        const char *message = dt_plan_finish(t->whole.plan);
-        if (message)
-            return dt_fail(error, "%s", message);
-        dt_plan_read(t->whole.plan, t->whole.loss, &t->loss);
-    }
-    if (!isfinite(t->loss))
-        return dt_fail(error, "the loss is %s; a lower learning rate or a longer warm-up may help",
-                       isnan(t->loss) ? "not a number" : "infinite");
-    result->loss = (double)t->loss;
-    result->grad_norm = dt_optimizer_step(t->optimizer, learning_rate);
-    if (!isfinite(result->grad_norm))
-        return dt_fail(error, "the norm of the gradients is %g; a lower learning rate or a longer warm-up may help",
-                       result->grad_norm);
+    program *p = t->options.chunk_size ? &t->compare : &t->whole;
+    dt_optimizer_start(t->optimizer, learning_rate, dt_plan_at(p->plan, p->loss));
     dt_params_limit(t->model->params, t->backend, t->scale, 0, (float)t->options.max_logit_scale);
+    const char *message = dt_plan_finish(t->options.chunk_size ? t->back.plan : p->plan);
+    if (message)
+        return dt_fail(error, "%s", message);
+    float loss = NAN;
+    dt_plan_read(p->plan, p->loss, &loss);
+    result->loss = (double)loss;
+    result->grad_norm = dt_optimizer_finish(t->optimizer);
+    if (!isfinite(loss) || !isfinite(result->grad_norm))
+        return dt_not_finite(p->plan, t->options.seed, dt_optimizer_steps(t->optimizer), isfinite(loss) ? "the gradient" : "the loss", error);
     result->logit_scale = (double)dt_params_number(t->model->params, t->scale, 0);
     return true;
 }

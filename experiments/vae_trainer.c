@@ -1,4 +1,5 @@
 #include "experiments/vae_trainer.h"
+#include "experiments/not_finite.h"
 
 #include "losses/elbo.h"
 
@@ -116,7 +117,7 @@ static bool record(dt_vae_trainer *t, const dt_backend *backend, int64_t n, dt_e
                       : t->config->importance    ? record_bound(t, root, x, n)
                                                  : record_elbo(t, root, x, n));
     dt_store_gradients(t->loss, false);
-    t->plan = dt_plan_new(t->graph, backend, NULL);
+    t->plan = dt_plan_new(t->graph, backend, &(dt_plan_options){.batch = n});
     return t->plan || dt_fail(error, "%s", dt_graph_error(t->graph));
 }
 
@@ -128,9 +129,10 @@ dt_vae_trainer *dt_vae_trainer_new(dt_model *model, const dt_backend *backend, c
         dt_fail(error, "out of memory");
         return NULL;
     }
+    char message[DT_MESSAGE];
     *t = (dt_vae_trainer){.model = model, .config = config, .seed = seed};
     bool good = (t->optimizer = dt_optimizer_new(&config->optimizer, model->params, backend)) ||
-                dt_fail(error, "no memory for the optimizer");
+                dt_fail(error, "%s", dt_optimizer_no_memory(&config->optimizer, model->params, backend, message));
     if (good && record(t, backend, batch_size, error))
         return t;
     dt_vae_trainer_free(t);

@@ -1,5 +1,5 @@
-/* The contract between the tensor core and a device. A backend is a table of kernels, one for each op, and four
- * functions for its memory. The CPU's is dt_cpu(). */
+/* The contract between the tensor core and a device. A backend is a table of kernels, one for each op, and the functions for its
+ * memory, its copies and its optimizer's steps. The CPU's is dt_cpu(). */
 #ifndef DUET_KERNELS_BACKEND_H
 #define DUET_KERNELS_BACKEND_H
 
@@ -70,7 +70,9 @@ typedef struct dt_backend {
     void (*clear)(void *to, size_t bytes);                         /* zeros, on the device */
     void (*narrow)(uint16_t *to, const float *from, size_t count); /* to bfloat16, on the device; NULL: no DT_MIXED plans */
     void (*add)(float *to, const float *from, size_t count); /* to += from, on the device */
-    double (*sum_of_squares)(const float *x, size_t count);  /* in float64 */
+    /* The norm of the gradients in all stretches, summed in float64, and what follows from it: scale = min(1, most / (norm + 1e-6)), or
+     * 1 where most is 0. `loss` is a number that must be finite too; NULL: none. All in the backend's memory. */
+    void (*clip)(dt_clip *to, const float *gradient, const dt_stretch *stretch, size_t stretches, float most, const float *loss);
     void (*adamw)(const dt_adamw_step *step);
     void (*sgd)(const dt_sgd_step *step);
     void (*blend)(float *to, const float *from, size_t count, float keep); /* to = keep to + (1 - keep) from */

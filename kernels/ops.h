@@ -8,6 +8,7 @@
 #include "kernels/ops/likelihood.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/norm.h"
+#include "kernels/ops/pixels.h"
 #include "kernels/ops/pointwise.h"
 #include "kernels/ops/pool.h"
 #include "kernels/ops/random.h"

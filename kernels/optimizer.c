@@ -4,6 +4,7 @@
 #include "kernels/param_sides.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +15,10 @@ struct dt_optimizer {
     dt_side slot[2];
     uint64_t steps;
     dt_stretch *table, *table_there; /* of the stretches, here and in the backend's memory (NULL: that is here) */
-    dt_stretch *sent;                /* what lies there */
-    size_t stretches, sent_stretches, room;
+    bool table_made;
+    unsigned table_of;               /* of which rates */
+    size_t stretches, room;
+    dt_clip clip, *clip_there;       /* of the step that is under way */
 };
 
 static bool make_slot(dt_optimizer *o, dt_side *slot)
@@ -35,17 +38,38 @@ dt_optimizer *dt_optimizer_new(const dt_optimizer_config *config, dt_params *par
     *o = (dt_optimizer){.config = *config, .params = params, .backend = backend};
     o->room = dt_params_size(params) / DT_STRETCH + (size_t)dt_params_count(params) + 1;
     o->table = calloc(o->room, sizeof *o->table);
-    o->sent = calloc(o->room, sizeof *o->sent);
-    bool good = o->table && o->sent && dt_params_settle(params, backend, DT_VALUES | DT_GRADIENTS);
+    bool good = o->table && dt_params_settle(params, backend, DT_VALUES | DT_GRADIENTS);
     for (int i = 0; good && i < dt_optimizer_slots(o); i++)
         good = make_slot(o, &o->slot[i]);
     if (good && !backend->on_host)
-        good = (o->table_there = backend->allocate(sizeof *o->table * o->room)) != NULL;
+        good = (o->table_there = backend->allocate(sizeof *o->table * o->room)) &&
+               (o->clip_there = backend->allocate(sizeof *o->clip_there));
     if (!good) {
         dt_optimizer_free(o);
         return NULL;
     }
     return o;
+}
+
+static int slots_of(dt_optimizer_kind kind)
+{
+    return kind == DT_SGD ? 1 : 2;
+}
+
+const char *dt_optimizer_no_memory(const dt_optimizer_config *config, const dt_params *params, const dt_backend *backend,
+                                   char *message)
+{
+    const double mib = 1.0 / (1 << 20);
+    size_t left = 0, all = 0;
+    if (backend->memory)
+        backend->memory(&left, &all);
+    int length = snprintf(message, DT_MESSAGE, "no memory for the optimizer: %zu parameters, their gradients and its %s need %.1f MiB",
+                          dt_params_trainable(params), config->kind == DT_SGD ? "velocity" : "two moments",
+                          mib * sizeof(float) * (2 + slots_of(config->kind)) * (double)dt_params_size(params));
+    if (all && length > 0 && length < DT_MESSAGE)
+        snprintf(message + length, DT_MESSAGE - (size_t)length, "; the device has %.1f MiB, of which %.1f are still free",
+                 mib * (double)all, mib * (double)left);
+    return message;
 }
 
 void dt_optimizer_free(dt_optimizer *o)
@@ -59,19 +83,26 @@ void dt_optimizer_free(dt_optimizer *o)
     }
     if (o->table_there)
         o->backend->release(o->table_there);
+    if (o->clip_there)
+        o->backend->release(o->clip_there);
     free(o->table);
-    free(o->sent);
     free(o);
 }
 
 int dt_optimizer_slots(const dt_optimizer *o)
 {
-    return o->config.kind == DT_SGD ? 1 : 2;
+    return slots_of(o->config.kind);
 }
 
 float *dt_optimizer_slot(dt_optimizer *o, int slot)
 {
     return dt_side_open(&o->slot[slot], o->backend);
+}
+
+const float *dt_optimizer_look(dt_optimizer *o, int slot)
+{
+    dt_side_fetch(&o->slot[slot], o->backend);
+    return o->slot[slot].host;
 }
 
 const char *dt_optimizer_slot_name(const dt_optimizer *o, int slot)
@@ -91,34 +122,6 @@ void dt_optimizer_set_steps(dt_optimizer *o, uint64_t steps)
     o->steps = steps;
 }
 
-/* A run of neighbouring parameters that are trained, as floats of the buffer. Parameters lie in the order of declaration, so that
- * mostly all are one run. */
-typedef struct stretch {
-    int next; /* the parameter after the run */
-    size_t from, count;
-} stretch;
-
-/* The first run that begins at parameter i or later; count 0: there is none. */
-static stretch stretch_from(const dt_params *params, int i)
-{
-    stretch run = {0};
-    for (; i < dt_params_count(params); i++) {
-        const dt_param_info *info = dt_params_info(params, i);
-        bool trained = info->trainable && info->rate > 0;
-        if (!info->trainable)
-            continue; /* buffers lie elsewhere */
-        if (run.count && !trained)
-            break;
-        if (!trained)
-            continue;
-        if (!run.count)
-            run.from = info->offset;
-        run.count = info->offset + (info->count + 15) / 16 * 16 - run.from;
-    }
-    run.next = i;
-    return run;
-}
-
 /* The last stretch grows while parameters are treated the same and there is room in it. */
 static void add_stretch(dt_optimizer *o, size_t from, size_t count, float rate, float decay)
 {
@@ -136,24 +139,22 @@ static void add_stretch(dt_optimizer *o, size_t from, size_t count, float rate, 
     }
 }
 
-/* Rates can change between steps (dt_params_set_rate), so the table is made anew; it is sent only when it differs. */
-static const dt_stretch *make_table(dt_optimizer *o)
+/* Made anew when a rate has changed (dt_params_set_rate). */
+static const dt_stretch *table_of(dt_optimizer *o)
 {
+    if (o->table_made && o->table_of == o->params->rates)
+        return o->table_there ? o->table_there : o->table;
     o->stretches = 0;
     for (int i = 0; i < dt_params_count(o->params); i++) {
         const dt_param_info *info = dt_params_info(o->params, i);
         if (info->trainable && info->rate > 0)
             add_stretch(o, info->offset, (info->count + 15) / 16 * 16, info->rate, info->decay ? o->config.weight_decay : 0);
     }
-    size_t bytes = sizeof *o->table * o->stretches;
-    if (!o->table_there)
-        return o->table;
-    if (o->sent_stretches != o->stretches || memcmp(o->sent, o->table, bytes)) {
-        o->backend->write(o->table_there, o->table, bytes);
-        memcpy(o->sent, o->table, bytes);
-        o->sent_stretches = o->stretches;
-    }
-    return o->table_there;
+    o->table_made = true;
+    o->table_of = o->params->rates;
+    if (o->table_there && o->stretches)
+        o->backend->write(o->table_there, o->table, sizeof *o->table * o->stretches);
+    return o->table_there ? o->table_there : o->table;
 }
 
 static float *slot_at(dt_optimizer *o, int i)
@@ -161,56 +162,57 @@ static float *slot_at(dt_optimizer *o, int i)
     return o->backend->on_host ? o->slot[i].host : o->slot[i].device;
 }
 
-static void update_adam(dt_optimizer *o, float scale, float lr, uint16_t *narrowed)
+static void update_adam(dt_optimizer *o, const dt_clip *clip, float lr, uint16_t *narrowed)
 {
     const dt_optimizer_config *c = &o->config;
     double t = (double)o->steps + 1;
     o->backend->adamw(&(dt_adamw_step){
         .value = dt_params_part_at(o->params, o->backend, DT_VALUES),
         .gradient = dt_params_part_at(o->params, o->backend, DT_GRADIENTS), .m = slot_at(o, 0), .v = slot_at(o, 1),
-        .narrowed = narrowed, .stretch = make_table(o), .stretches = o->stretches, .gradient_scale = scale, .lr = lr,
+        .narrowed = narrowed, .stretch = table_of(o), .stretches = o->stretches, .clip = clip, .lr = lr,
         .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps, .bias1 = (float)(1 - pow(c->beta1, t)),
         .bias2 = (float)(1 - pow(c->beta2, t)), .coupled = c->kind == DT_ADAM});
 }
 
-static void update_sgd(dt_optimizer *o, float scale, float lr, uint16_t *narrowed)
+static void update_sgd(dt_optimizer *o, const dt_clip *clip, float lr, uint16_t *narrowed)
 {
     const dt_optimizer_config *c = &o->config;
     o->backend->sgd(&(dt_sgd_step){
         .value = dt_params_part_at(o->params, o->backend, DT_VALUES),
         .gradient = dt_params_part_at(o->params, o->backend, DT_GRADIENTS), .velocity = slot_at(o, 0), .narrowed = narrowed,
-        .stretch = make_table(o), .stretches = o->stretches, .gradient_scale = scale, .lr = lr, .momentum = c->momentum,
+        .stretch = table_of(o), .stretches = o->stretches, .clip = clip, .lr = lr, .momentum = c->momentum,
         .nesterov = c->nesterov, .first = o->steps == 0});
 }
 
-/* The L2 norm of all gradients that are trained. */
-static double gradient_norm(dt_optimizer *o)
+void dt_optimizer_start(dt_optimizer *o, float lr, const float *loss)
 {
-    const float *gradients = dt_params_part_at(o->params, o->backend, DT_GRADIENTS);
-    double squares = 0;
-    for (stretch run = stretch_from(o->params, 0); run.count; run = stretch_from(o->params, run.next))
-        squares += o->backend->sum_of_squares(gradients + run.from, run.count);
-    return sqrt(squares);
-}
-
-double dt_optimizer_step(dt_optimizer *o, float lr)
-{
-    dt_params_bring(o->params, o->backend, DT_VALUES | DT_GRADIENTS);
-    double norm = gradient_norm(o);
-    if (!isfinite(norm))
-        return norm;
-    double ratio = o->config.clip_norm > 0 ? o->config.clip_norm / (norm + 1e-6) : 1;
     uint16_t *narrowed = dt_params_narrowed(o->params);
+    dt_clip *clip = o->clip_there ? o->clip_there : &o->clip;
+    dt_params_bring(o->params, o->backend, DT_VALUES | DT_GRADIENTS | (narrowed ? DT_NARROWED : 0));
     for (int i = 0; i < dt_optimizer_slots(o); i++)
         if (o->slot[i].device)
             dt_side_send(&o->slot[i], o->backend);
-    (o->config.kind == DT_SGD ? update_sgd : update_adam)(o, ratio < 1 ? (float)ratio : 1.0f, lr, narrowed);
+    const dt_stretch *table = table_of(o);
+    o->backend->clip(clip, dt_params_part_at(o->params, o->backend, DT_GRADIENTS), table, o->stretches, o->config.clip_norm, loss);
+    (o->config.kind == DT_SGD ? update_sgd : update_adam)(o, clip, lr, narrowed);
     for (int i = 0; i < dt_optimizer_slots(o); i++)
         if (o->slot[i].device)
             o->slot[i].newer = DT_DEVICE_NEWER;
     dt_params_wrote(o->params, o->backend, DT_VALUES | (narrowed ? DT_NARROWED : 0));
-    o->steps++;
-    return norm;
+}
+
+double dt_optimizer_finish(dt_optimizer *o)
+{
+    if (o->clip_there)
+        o->backend->read(&o->clip, o->clip_there, sizeof o->clip);
+    o->steps += o->clip.finite != 0;
+    return o->clip.norm;
+}
+
+double dt_optimizer_step(dt_optimizer *o, float lr)
+{
+    dt_optimizer_start(o, lr, NULL);
+    return dt_optimizer_finish(o);
 }
 
 double dt_learning_rate(dt_schedule schedule, double base, uint64_t step, uint64_t warmup, uint64_t steps)

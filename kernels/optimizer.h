@@ -22,6 +22,10 @@ typedef struct dt_optimizer dt_optimizer;
 
 /* Borrows params (allocated) and backend. NULL: no memory. */
 dt_optimizer *dt_optimizer_new(const dt_optimizer_config *config, dt_params *params, const dt_backend *backend);
+
+/* What to say then: how much is needed, and what there is on a device. Written to `message` (DT_MESSAGE bytes), and returned. */
+const char *dt_optimizer_no_memory(const dt_optimizer_config *config, const dt_params *params, const dt_backend *backend,
+                                   char *message);
 void dt_optimizer_free(dt_optimizer *optimizer);
 
 /* One update with the gradients that lie in the parameter set. Returns the global L2 norm of the gradients before
@@ -29,10 +33,16 @@ void dt_optimizer_free(dt_optimizer *optimizer);
  * lies in their place. */
 double dt_optimizer_step(dt_optimizer *optimizer, float learning_rate);
 
+/* The same in two parts: dt_optimizer_start asks for the update, dt_optimizer_finish waits for it and returns the norm. Nothing is changed
+ * either when *loss, a number in the backend's memory (dt_plan_at; NULL: none), is not finite. */
+void dt_optimizer_start(dt_optimizer *optimizer, float learning_rate, const float *loss);
+double dt_optimizer_finish(dt_optimizer *optimizer);
+
 /* State for checkpoints: `slots` buffers of dt_params_size floats (AdamW: first and second moments; SGD: velocity) and
  * the number of steps taken. */
 int dt_optimizer_slots(const dt_optimizer *optimizer);
 float *dt_optimizer_slot(dt_optimizer *optimizer, int slot); /* on the host, as dt_params_value gives values */
+const float *dt_optimizer_look(dt_optimizer *optimizer, int slot); /* the same only to look at */
 const char *dt_optimizer_slot_name(const dt_optimizer *optimizer, int slot);
 uint64_t dt_optimizer_steps(const dt_optimizer *optimizer);
 void dt_optimizer_set_steps(dt_optimizer *optimizer, uint64_t steps);
@@ -52,13 +62,20 @@ typedef struct dt_stretch {
     float rate, decay; /* times the step's lr; weight decay */
 } dt_stretch;
 
+/* What a step learns of its gradients. It lies in the backend's memory, where the update reads it; the host looks later. */
+typedef struct dt_clip {
+    double norm;
+    float scale;    /* of the gradients */
+    int32_t finite; /* else there is no update */
+} dt_clip;
+
 typedef struct dt_adamw_step {
     float *value, *m, *v;
     const float *gradient;
     uint16_t *narrowed;         /* the new values in bfloat16 too; NULL: not wanted */
     const dt_stretch *stretch;  /* in the backend's memory */
     size_t stretches;
-    float gradient_scale;       /* from clipping */
+    const dt_clip *clip;        /* there too */
     float lr, beta1, beta2, eps;
     float bias1, bias2;         /* 1 - beta1^t, 1 - beta2^t */
     bool coupled;               /* Adam: weight decay goes into the gradient (L2), not beside it */
@@ -70,7 +87,8 @@ typedef struct dt_sgd_step {
     uint16_t *narrowed;
     const dt_stretch *stretch;
     size_t stretches;
-    float gradient_scale, lr, momentum;
+    const dt_clip *clip;
+    float lr, momentum;
     bool nesterov, first;
 } dt_sgd_step;
 

@@ -32,6 +32,7 @@ struct dt_params {
     void *blocks[DT_SIDES];  /* what the host's lie in */
     const float **lent;      /* by parameter; NULL: none is lent */
     size_t size, buffer_size;
+    unsigned rates;          /* counts the changes of them */
     const dt_backend *device; /* whose memory the other sides are; NULL: none */
     uint16_t *narrowed;       /* there; NULL: nobody asked */
     bool narrowed_stale;

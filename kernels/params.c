@@ -197,6 +197,7 @@ const dt_param_info *dt_params_info(const dt_params *params, int i)
 void dt_params_set_rate(dt_params *params, int i, float rate)
 {
     params->info[i].rate = rate;
+    params->rates++;
 }
 
 size_t dt_params_size(const dt_params *params)

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 64 };
+enum { ALIGN = 256 }; /* what a device's libraries ask of their workspaces; no less than a cache line */
 
 static bool fail(dt_plan *plan, const char *what, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -30,12 +30,68 @@ static bool no_memory(dt_plan *plan)
     return fail(plan, "plan", "out of memory");
 }
 
+/* Says how much was asked for, what there is, and which batch might fit: results grow with it, all else does not. */
+static bool no_room(dt_plan *plan, const char *what, size_t bytes)
+{
+    size_t left = 0, all = 0;
+    double mib = 1.0 / (1 << 20), batch = (double)plan->options.batch;
+    char fits[96] = "a smaller batch needs less";
+    if (bytes == SIZE_MAX)
+        return no_memory(plan);
+    if (plan->backend->memory)
+        plan->backend->memory(&left, &all);
+    int64_t most = all ? (int64_t)(0.97 * batch * (double)left / (double)bytes) : 0;
+    if (most >= plan->options.batch) /* there is enough, but not in one piece */
+        most = plan->options.batch - 1;
+    if (most > 0)
+        snprintf(fits, sizeof fits, "a batch of about %lld instead of %lld would fit", (long long)most,
+                 (long long)plan->options.batch);
+    plan->graph->label = ""; /* it is nobody's in the model */
+    if (!all)
+        return fail(plan, "plan", "no memory for %.1f MiB of %s; %s", mib * (double)bytes, what, fits);
+    return fail(plan, "plan", "no memory for %.1f MiB of %s beside %.1f MiB of inputs: %.1f of the device's %.1f MiB are free; %s",
+                mib * (double)bytes, what, mib * (double)plan->facts.input_bytes, mib * (double)left, mib * (double)all, fits);
+}
+
 static size_t aligned(size_t bytes)
 {
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 /* ---- Which nodes ---- */
+
+/* A gradient that is added to what lies in its place is added as soon as it is there, not when all are: it needs memory no longer then.
+ * Stores are recorded last, so they are taken out and put back behind what makes their values. False: no memory. */
+static bool store_early(dt_plan *plan)
+{
+    dt_schedule_list *list = &plan->list;
+    const dt_node **store = calloc((size_t)list->graph->tensors + 1, sizeof *store); /* of the tensor's id */
+    const dt_node **node = dt_arena_alloc(plan->arena, sizeof *node * (size_t)(list->count + 1));
+    int count = 0;
+    if (!store || !node) {
+        free(store);
+        return no_memory(plan);
+    }
+    for (int k = 0; k < list->count; k++) {
+        const dt_node *n = list->node[k];
+        bool early = n->op == &dt_op_store && ((const dt_store *)n->attributes)->target == DT_STORE_ADD_GRADIENT &&
+                     !(n->input[0]->node->op->flags & DT_OP_LEAF) && !store[n->input[0]->id];
+        if (early)
+            store[n->input[0]->id] = n;
+    }
+    for (int k = 0; k < list->count; k++) {
+        const dt_node *n = list->node[k];
+        if (n->op != &dt_op_store || store[n->input[0]->id] != n)
+            node[count++] = n;
+        for (int o = 0; o < n->outputs; o++)
+            if (store[n->output[o].id])
+                node[count++] = store[n->output[o].id];
+    }
+    free(store);
+    list->node = node;
+    list->count = count;
+    return true;
+}
 
 static bool schedule(dt_plan *plan)
 {
@@ -68,7 +124,7 @@ static bool schedule(dt_plan *plan)
         plan->facts.nodes += needed[n];
     }
     free(needed);
-    return true;
+    return store_early(plan);
 }
 
 /* ---- Where tensors are ---- */
@@ -93,7 +149,7 @@ static void *own(dt_plan *plan, const dt_tensor *x)
 {
     void *memory = plan->backend->allocate(aligned(dt_bytes_of(x)));
     if (!memory) {
-        fail(plan, "plan", "no memory for an input of %zu bytes", dt_bytes_of(x));
+        no_room(plan, "an input", dt_bytes_of(x));
         return NULL;
     }
     plan->facts.input_bytes += aligned(dt_bytes_of(x));
@@ -114,8 +170,7 @@ static bool settle_params(dt_plan *plan)
     }
     plan->reads |= plan->writes & DT_GRADIENTS; /* some may be added to, others stay */
     return dt_params_settle(params, plan->backend, plan->reads) ||
-           fail(plan, "plan", "no memory on the device for the parameters (%zu values), or they lie on another one",
-                dt_params_size(params));
+           no_room(plan, "parameters", sizeof(float) * dt_params_size(params));
 }
 
 static bool place_leaf(dt_plan *plan, const dt_node *node)
@@ -270,26 +325,6 @@ static bool prepare_step(dt_plan *plan, int k)
     return !preparation.workspace || s->workspace != DT_NOWHERE;
 }
 
-/* Says how much is asked for, what there is, and which batch might fit: results grow with it, all else does not. */
-static bool no_room(dt_plan *plan, size_t bytes)
-{
-    size_t left = 0, all = 0;
-    double mib = 1.0 / (1 << 20);
-    char fits[64] = "a smaller batch needs less";
-    if (bytes != SIZE_MAX && plan->backend->memory)
-        plan->backend->memory(&left, &all);
-    int64_t most = all ? (int64_t)((double)plan->options.batch * 0.97 * (double)left / (double)bytes) : 0;
-    if (most > 0)
-        snprintf(fits, sizeof fits, "a batch of about %lld instead of %lld would fit", (long long)most,
-                 (long long)plan->options.batch);
-    if (bytes == SIZE_MAX)
-        return no_memory(plan);
-    if (!all)
-        return fail(plan, "plan", "no memory for %.1f MiB of intermediate results; %s", mib * (double)bytes, fits);
-    return fail(plan, "plan", "no memory for %.1f MiB of intermediate results beside %.1f MiB of inputs: %.1f of the device's %.1f MiB are "
-                "free; %s", mib * (double)bytes, mib * (double)plan->facts.input_bytes, mib * (double)left, mib * (double)all, fits);
-}
-
 static bool lay_out_block(dt_plan *plan)
 {
     dt_interval *interval = calloc((size_t)plan->stores + 1, sizeof *interval);
@@ -307,7 +342,7 @@ static bool lay_out_block(dt_plan *plan)
         if (!plan->store[i].given)
             plan->store[i].memory = plan->block + interval[c++].offset;
     free(interval);
-    return plan->block || no_room(plan, bytes);
+    return plan->block || no_room(plan, "intermediate results", bytes);
 }
 
 /* The timing entry of a kernel's name. */

@@ -31,6 +31,9 @@ bool dt_plan_read(const dt_plan *plan, const dt_tensor *kept, void *host);
  * False also where there is no memory for it. */
 bool dt_plan_stage(dt_plan *plan, const dt_tensor *input, const void *host);
 
+/* Where the backend has an input or kept tensor; NULL: nowhere. */
+const void *dt_plan_at(const dt_plan *plan, const dt_tensor *kept);
+
 /* Runs everything once; random ops draw the numbers of (seed, step). Returns NULL, or what went wrong: a text that
  * lives until the next run. Gradients and buffers may then be partly written. */
 const char *dt_plan_run(dt_plan *plan, uint64_t seed, uint32_t step);
@@ -57,6 +60,7 @@ typedef struct dt_plan_facts {
     size_t planned_bytes;   /* the block of intermediates and workspaces */
     size_t live_bytes;      /* the largest sum of what lives at one time: no plan can be smaller */
     size_t input_bytes;     /* inputs and constants, beside it */
+    bool recorded;          /* a device replays a recording of the run, from the second on */
     double flops;           /* matrix products and convolutions of one run, a multiply-add counted as two */
 } dt_plan_facts;
 dt_plan_facts dt_plan_describe(const dt_plan *plan);

@@ -94,7 +94,7 @@ struct dt_plan {
     bool replays;           /* the backend may record this plan's run */
     dt_staged staged[DT_MAX_STAGED];
     int stages;
-    int runs;               /* until there is a recording */
+    bool ran;               /* once, kernel by kernel */
     void *recording;
     dt_plan_facts facts;
     dt_timing *timings;

@@ -18,6 +18,11 @@ static void *host_visible(const dt_plan *plan, const dt_tensor *x)
     return place == DT_NOWHERE || place == INT_MAX ? NULL : plan->store[place].memory;
 }
 
+const void *dt_plan_at(const dt_plan *plan, const dt_tensor *kept)
+{
+    return host_visible(plan, kept);
+}
+
 bool dt_plan_write(dt_plan *plan, const dt_tensor *input, const void *host)
 {
     if (input->node->op != &dt_op_input)
@@ -176,21 +181,31 @@ static const char *run_steps(dt_plan *plan, uint64_t seed, uint32_t number, bool
     return NULL;
 }
 
+/* False where something was asked for that cannot be kept: then nothing was done. */
+static bool record_run(dt_plan *plan, uint64_t seed, uint32_t number)
+{
+    const dt_backend *backend = plan->backend;
+    if (!backend->record())
+        return false;
+    const char *message = run_steps(plan, seed, number, false);
+    plan->recording = backend->recorded();
+    if (message && plan->recording) { /* of the kernels before the one that refused */
+        backend->forget(plan->recording);
+        plan->recording = NULL;
+    }
+    plan->fault[0] = 0;
+    if (!plan->recording)
+        backend->finish(); /* what it says is of the recording that failed */
+    return plan->facts.recorded = plan->recording != NULL;
+}
+
 /* What the second run asks for is recorded, and replayed from then on: one call in place of hundreds. Where that does not work, kernel by
  * kernel is as right. */
 static const char *replay(dt_plan *plan, uint64_t seed, uint32_t number)
 {
-    const dt_backend *backend = plan->backend;
-    if (!plan->recording) {
-        plan->replays = backend->record();
-        const char *message = run_steps(plan, seed, number, false);
-        plan->recording = plan->replays ? backend->recorded() : NULL;
-        if (message || !plan->replays)
-            return message;
-        if (!(plan->replays = plan->recording != NULL))
-            return run_steps(plan, seed, number, false);
-    }
-    backend->replay(plan->recording);
+    if (!plan->recording && !(plan->replays = record_run(plan, seed, number)))
+        return run_steps(plan, seed, number, false);
+    plan->backend->replay(plan->recording);
     return NULL;
 }
 
@@ -198,18 +213,18 @@ const char *dt_plan_start(dt_plan *plan, uint64_t seed, uint32_t number)
 {
     const dt_backend *backend = plan->backend;
     dt_params *params = plan->graph->params;
-    bool careful = backend->finish && plan->runs == 0;
+    bool careful = backend->finish && !plan->ran;
     plan->fault[0] = 0;
     if (params)
         dt_params_bring(params, backend, plan->reads);
     take_staged(plan);
     if (backend->moment)
         backend->moment(seed, number);
-    const char *message = plan->replays && plan->runs > 0 && !plan->profile ? replay(plan, seed, number)
+    const char *message = plan->replays && plan->ran && !plan->profile ? replay(plan, seed, number)
                                                                           : run_steps(plan, seed, number, careful);
     if (params)
         dt_params_wrote(params, backend, plan->writes);
-    plan->runs = 1;
+    plan->ran = true;
     if (message && backend->finish)
         backend->finish(); /* what else went wrong is a consequence */
     return message;

@@ -183,6 +183,27 @@ static void check_causality(void)
     op_end(&run);
 }
 
+/* Scores of 10^10, as a training has that runs away: the gradient takes probabilities from a rounded log-sum-exp, and none may
+ * become infinite. */
+static void check_giants(void)
+{
+    enum { T = 12, W = 16, COUNT = 2 * T * 3 * W };
+    row r = {2, T, W, 2, true, 1};
+    float x[COUNT];
+    op_random(x, COUNT, 5);
+    for (int i = 0; i < COUNT; i++)
+        x[i] *= 1e5f;
+    op_case c = {.name = "giant scores", .build = build, .context = &r, .inputs = 1, .shape = {dt_dims(2, T, 3 * W)}, .value = {x}};
+    op_run run;
+    if (ok(op_start(&run, &c, NULL), "giant scores run")) {
+        bool finite = true;
+        for (int i = 0; i < COUNT; i++)
+            finite &= isfinite(run.dx[0][i]) != 0;
+        ok(finite, "the gradient of giant scores is finite");
+    }
+    op_end(&run);
+}
+
 /* Scratch memory grows with t, not with t x t. */
 static void check_memory(void)
 {
@@ -378,6 +399,7 @@ int main(void)
     check_second(&(row){1, 7, 4, 1, true, 1});
     op_golden("attention", build_layer);
     check_causality();
+    check_giants();
     check_memory();
     refuse(dt_dims(2, 3, 10), 1, "3 w");
     refuse(dt_dims(2, 30), 1, "3 w");

@@ -40,25 +40,6 @@ static void check_memory(void)
     done_with_device("memory");
 }
 
-/* A billion bytes of exact squares would do as well: float64 sums of 10^5 terms keep 11 digits. The same bits each time. */
-static void check_squares(void)
-{
-    static float x[N];
-    const size_t counts[] = {1, 31, 256, 1000, N};
-    op_random(x, N, 3);
-    float *memory = on_device(x, N);
-    for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
-        double want = 0, got = backend->sum_of_squares(memory, counts[c]);
-        for (size_t i = 0; i < counts[c]; i++)
-            want += (double)x[i] * x[i];
-        ok(fabs(got - want) <= 1e-11 * want, "sum of %zu squares (%.17g, want %.17g)", counts[c], got, want);
-        for (int again = 0; again < 3; again++)
-            ok(backend->sum_of_squares(memory, counts[c]) == got, "the same bits again");
-    }
-    backend->release(memory);
-    done_with_device("squares");
-}
-
 /* The nearest bfloat16, of two equally near the even one: by trying the two neighbours in float64. */
 static uint16_t narrow_of(float x)
 {
@@ -96,6 +77,58 @@ static dt_stretch *stretches_on_device(void)
     return memory;
 }
 
+static dt_clip *clip_on_device(dt_clip clip)
+{
+    dt_clip *memory = backend->allocate(sizeof clip);
+    if (memory)
+        backend->write(memory, &clip, sizeof clip);
+    return memory;
+}
+
+/* Float64 sums of 10^5 terms keep 11 digits. The same bits each time. What is not finite, gradient or loss, is said. */
+static void check_clip(void)
+{
+    static float x[N];
+    dt_stretch table[9] = {{0, 1, 1, 0}, {3, 31, 1, 0}, {100, 256, 1, 0}};
+    size_t count = 3;
+    for (size_t from = 400; count < 9 && from + DT_STRETCH < N; from += DT_STRETCH)
+        table[count++] = (dt_stretch){from, DT_STRETCH, 1, 0};
+    double want = 0;
+    op_random(x, N, 3);
+    for (size_t k = 0; k < count; k++)
+        for (size_t i = table[k].from; i < table[k].from + table[k].count; i++)
+            want += (double)x[i] * x[i];
+    want = sqrt(want);
+    float *memory = on_device(x, N), one = 1, bad = INFINITY, *good_loss = on_device(&one, 1), *bad_loss = on_device(&bad, 1);
+    dt_stretch *there = backend->allocate(sizeof table);
+    dt_clip got, again, *clip = backend->allocate(sizeof *clip);
+    backend->write(there, table, sizeof table);
+    backend->clip(clip, memory, there, count, 1.5f, good_loss);
+    backend->read(&got, clip, sizeof got);
+    ok(fabs(got.norm - want) <= 1e-11 * want && got.finite, "the norm over stretches (%.17g, want %.17g)", got.norm, want);
+    near("how much of the gradients is taken", &got.scale, &(float){(float)(1.5 / (want + 1e-6))}, 1, 1e-9);
+    for (int k = 0; k < 3; k++) {
+        backend->clip(clip, memory, there, count, 1.5f, NULL);
+        backend->read(&again, clip, sizeof again);
+        ok(again.norm == got.norm && again.scale == got.scale && again.finite, "the same bits again");
+    }
+    backend->clip(clip, memory, there, count, 0, bad_loss);
+    backend->read(&got, clip, sizeof got);
+    ok(got.scale == 1 && !got.finite && got.norm == again.norm, "no clipping; a loss that is not finite");
+    x[100] = NAN;
+    backend->write(memory, x, sizeof x);
+    backend->clip(clip, memory, there, count, 1e9f, NULL);
+    backend->read(&got, clip, sizeof got);
+    ok(!got.finite && isnan(got.norm), "a gradient that is not a number");
+    backend->clip(clip, memory, there, 2, 1e9f, NULL);
+    backend->read(&got, clip, sizeof got);
+    ok(got.finite && got.scale == 1, "but not where it is not looked at; clipping only makes gradients smaller");
+    void *all[] = {memory, good_loss, bad_loss, there, clip};
+    for (int i = 0; i < 5; i++)
+        backend->release(all[i]);
+    done_with_device("clipping");
+}
+
 /* Two steps from the same start; the tolerance is a few roundings of values of size 4. */
 static void check_adamw(bool coupled)
 {
@@ -106,17 +139,20 @@ static void check_adamw(bool coupled)
     float *dp = on_device(p, COUNT), *dg = on_device(g, COUNT), *dm = on_device(m, COUNT), *dv = on_device(v, COUNT);
     uint16_t *dn = backend->narrow ? backend->allocate(sizeof narrowed) : NULL;
     dt_stretch *table = stretches_on_device();
+    dt_clip *clip = clip_on_device((dt_clip){1, 0.5f, true}), *none = clip_on_device((dt_clip){NAN, 0.5f, false});
     memcpy(wp, p, sizeof p);
     memset(wm, 0, sizeof wm);
     memset(wv, 0, sizeof wv);
     for (int t = 1; t <= 2; t++) {
         dt_adamw_step s = {.value = dp, .m = dm, .v = dv, .gradient = dg, .narrowed = dn, .stretch = table, .stretches = 2,
-                           .gradient_scale = 0.5f, .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f,
+                           .clip = clip, .lr = 0.01f, .beta1 = 0.9f, .beta2 = 0.98f, .eps = 1e-6f,
                            .bias1 = 1 - powf(0.9f, (float)t), .bias2 = 1 - powf(0.98f, (float)t), .coupled = coupled};
+        backend->adamw(&s);
+        s.clip = none; /* changes nothing */
         backend->adamw(&s);
         for (int i = 0; i < COUNT; i++) {
             double lr = (double)s.lr * rate_of(i), l2 = coupled ? decay_of(i) : 0, decay = coupled ? 0 : decay_of(i);
-            double gradient = (double)g[i] * s.gradient_scale + l2 * wp[i];
+            double gradient = (double)g[i] * 0.5 + l2 * wp[i];
             double first = (double)s.beta1 * wm[i] + (1 - (double)s.beta1) * gradient;
             double second = (double)s.beta2 * wv[i] + (1 - (double)s.beta2) * gradient * gradient;
             wm[i] = (float)first;
@@ -138,8 +174,8 @@ static void check_adamw(bool coupled)
         ok(wrong == 0, "and the same in bfloat16 (%d wrong)", wrong);
         backend->release(dn);
     }
-    void *all[] = {dp, dg, dm, dv, table};
-    for (int i = 0; i < 5; i++)
+    void *all[] = {dp, dg, dm, dv, table, clip, none};
+    for (int i = 0; i < 7; i++)
         backend->release(all[i]);
     done_with_device("Adam");
 }
@@ -153,9 +189,12 @@ static void check_sgd(bool nesterov)
     memcpy(wp, p, sizeof p);
     float *dp = on_device(p, COUNT), *dg = on_device(g, COUNT), *dv = on_device(v, COUNT);
     dt_stretch *table = stretches_on_device();
+    dt_clip *clip = clip_on_device((dt_clip){1, 2, true}), *none = clip_on_device((dt_clip){NAN, 2, false});
     for (int t = 0; t < 2; t++) {
-        dt_sgd_step s = {.value = dp, .velocity = dv, .gradient = dg, .stretch = table, .stretches = 2, .gradient_scale = 2,
+        dt_sgd_step s = {.value = dp, .velocity = dv, .gradient = dg, .stretch = table, .stretches = 2, .clip = clip,
                          .lr = 0.1f, .momentum = 0.9f, .nesterov = nesterov, .first = t == 0};
+        backend->sgd(&s);
+        s.clip = none;
         backend->sgd(&s);
         for (int i = 0; i < COUNT; i++) {
             double gradient = 2.0 * g[i] + (double)decay_of(i) * wp[i];
@@ -166,8 +205,8 @@ static void check_sgd(bool nesterov)
     }
     backend->read(p, dp, sizeof p);
     near(nesterov ? "SGD with Nesterov's momentum" : "SGD", p, wp, COUNT, 2e-6);
-    void *all[] = {dp, dg, dv, table};
-    for (int i = 0; i < 4; i++)
+    void *all[] = {dp, dg, dv, table, clip, none};
+    for (int i = 0; i < 6; i++)
         backend->release(all[i]);
     done_with_device("SGD");
 }
@@ -208,7 +247,7 @@ int main(void)
     backend = op_backend();
     printf("# on %s\n", backend->name);
     check_memory();
-    check_squares();
+    check_clip();
     check_adamw(false);
     check_adamw(true);
     check_sgd(false);

@@ -278,7 +278,7 @@ printf 'text,label\nfine,a\ntoo,a\n' >single.csv
 refused "a single class" 1 "single.csv has 1 class" $texts single.csv
 [ ! -e wrong ]
 report "and none of these leaves a folder" $?
-run "a rate that is too high" 1 "lower learning rate" $tune --set optimizer.lr=1000 --set optimizer.clip_norm=0 \
+run "a rate that is too high" 1 "ower learning rate" $tune --set optimizer.lr=1000 --set optimizer.clip_norm=0 \
     --set optimizer.kind=sgd --set batch_size=8 --set schedule.warmup=0 --quiet
 refused "no such option" 2 "wieghts" finetune --wieghts run
 refused "no such tower" 2 "image|text" finetune --tower sound

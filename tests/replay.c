@@ -77,6 +77,9 @@ static void check_replay(dt_precision precision)
             ok(step == 0 || memcmp(a.noise, before.noise, sizeof a.noise), "step %u draws numbers of its own", step);
             before = a;
         }
+    if (!backend.on_host)
+        ok(dt_plan_describe(recorded.plan).recorded && !dt_plan_describe(plain.plan).recorded,
+           "the one was recorded, the other was not");
     end(&recorded);
     end(&plain);
     end(&staged);
@@ -113,7 +116,27 @@ static void check_narrow_plans(void)
 
 /* ---- Faults ---- */
 
+static int calls;
+
+static void run_once_more(const dt_call *call);
+
+/* The chain kernel, which refuses in the second run: the one that is recorded. */
+static void run_shy(const dt_call *call)
+{
+    if (++calls == 4) /* two in each run */
+        snprintf(call->fault, DT_MESSAGE, "not while you look");
+    else
+        run_once_more(call);
+}
+
 static const dt_kernel *broken_from; /* the family with the kernel that is to fail */
+
+static void run_once_more(const dt_call *call)
+{
+    for (const dt_kernel *k = broken_from; k->op; k++)
+        if (k->op == &dt_op_chain)
+            k->run(call);
+}
 
 /* Writes to where nothing is. */
 static void run_broken(const dt_call *call)
@@ -121,12 +144,11 @@ static void run_broken(const dt_call *call)
     dt_call bad = *call;
     void *nowhere[] = {(char *)call->out[0] + (1 << 20)};
     bad.out = nowhere;
-    for (const dt_kernel *k = broken_from; k->op; k++)
-        if (k->op == &dt_op_chain)
-            k->run(&bad);
+    run_once_more(&bad);
 }
 
-static void check_fault(void)
+/* The backend with another kernel for pointwise chains. */
+static dt_backend with_chain(void (*run_chain)(const dt_call *call))
 {
     dt_backend broken = *op_backend();
     static dt_kernel family[2];
@@ -138,9 +160,39 @@ static void check_fault(void)
             if (k->op == &dt_op_chain)
                 broken_from = broken.families[f], family[0] = *k;
     }
-    family[0].run = run_broken;
+    family[0].run = run_chain;
     families[0] = family;
+    families[count] = NULL;
     broken.families = families;
+    return broken;
+}
+
+/* A run that cannot be recorded is done kernel by kernel, with the same results, then and from then on. */
+static void check_refused_recording(void)
+{
+    dt_backend shy = with_chain(run_shy);
+    dt_graph *g = dt_graph_new();
+    dt_tensor *x = dt_input(g, "x", DT_F32, dt_dims(3)), *y = dt_keep(dt_square(dt_reshape(dt_sum(x, DT_ALL, true), dt_dims(1))));
+    dt_tensor *z = dt_keep(dt_max(dt_square(x)));
+    dt_plan *plan = dt_plan_new(g, &shy, NULL);
+    for (int k = 0; plan && k < 4; k++) {
+        const float values[3] = {(float)k, 1, 2};
+        float sum = 0, most = 0;
+        dt_plan_write(plan, x, values);
+        const char *message = dt_plan_run(plan, 0, 0);
+        dt_plan_read(plan, y, &sum);
+        dt_plan_read(plan, z, &most);
+        ok(!message && sum == (float)((k + 3) * (k + 3)) && most == (k == 3 ? 9 : 4), "run %d of what refuses to be recorded: %g, %g %s", k,
+           (double)sum, (double)most, message ? message : "");
+    }
+    ok(plan && !dt_plan_describe(plan).recorded, "and there is no recording");
+    dt_plan_free(plan);
+    dt_graph_free(g);
+}
+
+static void check_fault(void)
+{
+    dt_backend broken = with_chain(run_broken);
     dt_graph *g = dt_graph_new();
     dt_tensor *x = dt_input(g, "x", DT_F32, dt_dims(10)), *y = dt_keep(dt_exp(x));
     dt_plan *plan = dt_plan_new(g, &broken, NULL);
@@ -177,6 +229,7 @@ int main(void)
     }
     check_replay(DT_MIXED);
     check_narrow_plans();
+    check_refused_recording();
     check_no_memory();
     if (getenv("DUET_BACKEND") && strstr(getenv("DUET_BACKEND"), "cudasim")) /* it would take a GPU out of order */
         check_fault();

@@ -39,22 +39,27 @@ static void add(float *to, const float *from, size_t count)
 
 static double sum_of_squares(const float *x, size_t count)
 {
-    enum { STRETCH = 4096, MAX_PARTS = 1024 };
-    double part[MAX_PARTS] = {0}, total = 0;
-    size_t stretches = (count + STRETCH - 1) / STRETCH, each = (stretches + MAX_PARTS - 1) / MAX_PARTS;
-#pragma omp parallel for schedule(static)
-    for (size_t p = 0; p < MAX_PARTS; p++)
-        for (size_t s = p * each; s < (p + 1) * each && s < stretches; s++) {
-            size_t from = s * STRETCH, to = from + STRETCH < count ? from + STRETCH : count;
-            double sum = 0;
+    double sum = 0;
 #pragma omp simd reduction(+ : sum)
-            for (size_t i = from; i < to; i++)
-                sum += (double)x[i] * x[i];
-            part[p] += sum;
-        }
+    for (size_t i = 0; i < count; i++)
+        sum += (double)x[i] * x[i];
+    return sum;
+}
+
+/* Parts of fixed length, whatever the number of threads. */
+static void clip(dt_clip *to, const float *gradient, const dt_stretch *stretch, size_t stretches, float most, const float *loss)
+{
+    enum { MAX_PARTS = 1024 };
+    double part[MAX_PARTS] = {0}, total = 0;
+    size_t each = (stretches + MAX_PARTS - 1) / MAX_PARTS;
+#pragma omp parallel for schedule(static) if (stretches > 1)
+    for (size_t p = 0; p < MAX_PARTS; p++)
+        for (size_t s = p * each; s < (p + 1) * each && s < stretches; s++)
+            part[p] += sum_of_squares(gradient + stretch[s].from, stretch[s].count);
     for (size_t p = 0; p < MAX_PARTS; p++)
         total += part[p];
-    return total;
+    double norm = sqrt(total), scale = most > 0 ? most / (norm + 1e-6) : 1;
+    *to = (dt_clip){norm, scale < 1 ? (float)scale : 1.0f, isfinite(norm) && (!loss || isfinite(*loss))};
 }
 
 /* Arrays and numbers are copied out of the step: it might change with what is written, for all that the compiler knows, and
@@ -62,7 +67,7 @@ static double sum_of_squares(const float *x, size_t count)
 static void adamw_stretch(const dt_adamw_step *s, const dt_stretch *part)
 {
     float lr = s->lr * part->rate, keep = s->coupled ? 1 : 1 - lr * part->decay, l2 = s->coupled ? part->decay : 0;
-    float rate = lr / s->bias1, root = 1 / sqrtf(s->bias2), scale = s->gradient_scale, eps = s->eps;
+    float rate = lr / s->bias1, root = 1 / sqrtf(s->bias2), scale = s->clip->scale, eps = s->eps;
     float b1 = s->beta1, c1 = 1 - s->beta1, b2 = s->beta2, c2 = 1 - s->beta2;
     float *value = s->value + part->from, *first = s->m + part->from, *second = s->v + part->from;
     const float *gradient = s->gradient + part->from;
@@ -79,6 +84,8 @@ static void adamw_stretch(const dt_adamw_step *s, const dt_stretch *part)
 
 static void adamw(const dt_adamw_step *s)
 {
+    if (!s->clip->finite)
+        return;
 #pragma omp parallel for schedule(static) if (s->stretches > 1)
     for (size_t k = 0; k < s->stretches; k++)
         adamw_stretch(s, &s->stretch[k]);
@@ -88,7 +95,7 @@ static void sgd_stretch(const dt_sgd_step *s, const dt_stretch *part)
 {
     float momentum = s->first ? 0 : s->momentum, look = s->nesterov ? s->momentum : 0;
     bool nesterov = s->nesterov;
-    float l2 = part->decay, lr = s->lr * part->rate, scale = s->gradient_scale;
+    float l2 = part->decay, lr = s->lr * part->rate, scale = s->clip->scale;
     float *value = s->value + part->from, *velocity = s->velocity + part->from;
     const float *gradient = s->gradient + part->from;
     size_t count = part->count;
@@ -103,6 +110,8 @@ static void sgd_stretch(const dt_sgd_step *s, const dt_stretch *part)
 
 static void sgd(const dt_sgd_step *s)
 {
+    if (!s->clip->finite)
+        return;
 #pragma omp parallel for schedule(static) if (s->stretches > 1)
     for (size_t k = 0; k < s->stretches; k++)
         sgd_stretch(s, &s->stretch[k]);
@@ -126,6 +135,6 @@ const dt_backend *dt_cpu(void)
     static const dt_backend cpu = {.name = "cpu", .on_host = true, .families = dt_cpu_families, .allocate = allocate, .release = free,
                                    .write = copy, .read = copy,
                                    .copy = copy, .clear = clear, .add = add,
-                                   .sum_of_squares = sum_of_squares, .adamw = adamw, .sgd = sgd, .blend = blend, .limit = limit};
+                                   .clip = clip, .adamw = adamw, .sgd = sgd, .blend = blend, .limit = limit};
     return &cpu;
 }

@@ -35,6 +35,13 @@ static int64_t row_width(const dt_onednn_sizes *s)
     return s->kernel[0] * s->kernel[1] * s->in;
 }
 
+/* The library's weight gradient of a strided 1x1 kernel writes beyond its scratch memory where x has fewer channels than a vector
+ * (oneDNN issue 6035). */
+static bool breaks_the_library(dt_onednn_kind kind, const dt_onednn_sizes *s)
+{
+    return kind == DT_ONEDNN_WEIGHT_GRAD && s->kernel[0] * s->kernel[1] == 1 && s->in < 16;
+}
+
 /* Whether the windows touch nothing outside the image and each pixel at most once, and are copied in stretches that are long
  * enough. The input gradient can add overlapping windows up, which pays where the library is slow: where x has few channels. */
 static bool by_patches(dt_onednn_kind kind, const dt_onednn_sizes *s)
@@ -44,7 +51,8 @@ static bool by_patches(dt_onednn_kind kind, const dt_onednn_sizes *s)
         if ((s->dilation[i] > 1 && s->kernel[i] > 1) || (!few && (s->kernel[i] > s->stride[i] || s->padding[i])))
             return false;
     return s->groups == 1 && (few || (s->stride[0] * s->stride[1] > 1 &&
-                                      (kind == DT_ONEDNN_INPUT_GRAD || s->kernel[1] * s->in >= 24)));
+                                      (kind == DT_ONEDNN_INPUT_GRAD || s->kernel[1] * s->in >= 24 ||
+                                       breaks_the_library(kind, s))));
 }
 
 /* rows [images * y_height * y_width, kh * kw * in] from x [images, height, width, in]. */

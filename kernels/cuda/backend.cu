@@ -16,14 +16,14 @@ enum { PARTS = 1024, ALARMS = 256 };
 /* An alarm's place in gpu.raised, and what it means. */
 struct alarm : dt_alarm {
     bool used;
-    char text[DT_MESSAGE];
+    char where[DT_MESSAGE], text[DT_MESSAGE]; /* in text %d stands for the place that was raised */
 };
 
 /* The device handle. */
 struct device {
     cudaStream_t stream, copies; /* where all is computed; where batches arrive meanwhile */
     cudaEvent_t taken;           /* by the stream, of what the copies brought */
-    double *parts; /* PARTS partial sums and their total */
+    double *parts; /* PARTS partial sums */
     dt_moment *moment;
     int *raised; /* ALARMS words */
     alarm alarms[ALARMS];
@@ -141,42 +141,44 @@ void add(float *to, const float *from, size_t count)
     good(cudaGetLastError(), "adding");
 }
 
-/* Block p of n sums every n-th stretch of DT_BLOCK floats from its own on; n follows from the count, so that the additions
- * are the same whatever the GPU. */
-__global__ void squares_kernel(const float *x, int64_t count, double *part)
+/* Block p of n sums every n-th stretch from its own on; n follows from their number, so that the additions are the same whatever
+ * the GPU. */
+__global__ void squares_kernel(const float *x, const dt_stretch *stretch, int64_t stretches, double *part)
 {
     DT_SHARED(double, room, DT_BLOCK / DT_WARP);
     double sum = 0;
-    for (int64_t i = dt_thread(); i < count; i += dt_threads())
-        sum += (double)x[i] * x[i];
+    for (int64_t k = blockIdx.x; k < stretches; k += gridDim.x) {
+        const dt_stretch s = stretch[k];
+        for (uint64_t i = s.from + threadIdx.x; i < s.from + s.count; i += DT_BLOCK)
+            sum += (double)x[i] * x[i];
+    }
     sum = dt_team_reduce<DT_BLOCK>(sum, dt_plus<double>(), room);
     if (threadIdx.x == 0)
         part[blockIdx.x] = sum;
 }
 
-__global__ void total_kernel(const double *part, int parts, double *total)
+__global__ void clip_kernel(const double *part, int parts, float most, const float *loss, dt_clip *to)
 {
     DT_SHARED(double, room, DT_BLOCK / DT_WARP);
     double sum = 0;
     for (int i = threadIdx.x; i < parts; i += DT_BLOCK)
         sum += part[i];
     sum = dt_team_reduce<DT_BLOCK>(sum, dt_plus<double>(), room);
-    if (threadIdx.x == 0)
-        *total = sum;
+    if (threadIdx.x)
+        return;
+    double norm = sqrt(sum), scale = most > 0 ? most / (norm + 1e-6) : 1;
+    to->norm = norm;
+    to->scale = scale < 1 ? (float)scale : 1.0f;
+    to->finite = norm - norm == 0 && (!loss || *loss - *loss == 0);
 }
 
-double sum_of_squares(const float *x, size_t count)
+void clip(dt_clip *to, const float *gradient, const dt_stretch *stretch, size_t stretches, float most, const float *loss)
 {
-    double total = 0;
-    int64_t parts = dt_parts((int64_t)count, 4 * DT_BLOCK);
-    if (parts > PARTS)
-        parts = PARTS;
-    DT_LAUNCH(squares_kernel, (unsigned)parts, DT_BLOCK, 0, x, (int64_t)count, gpu.parts);
-    DT_LAUNCH(total_kernel, 1, DT_BLOCK, 0, gpu.parts, (int)parts, gpu.parts + PARTS);
-    if (!good(cudaGetLastError(), "summing squares"))
-        return NAN;
-    read(&total, gpu.parts + PARTS, sizeof total);
-    return gpu.trouble[0] ? NAN : total;
+    const int parts = stretches < (size_t)PARTS ? (int)stretches : (int)PARTS;
+    if (parts)
+        DT_LAUNCH(squares_kernel, (unsigned)parts, DT_BLOCK, 0, gradient, stretch, (int64_t)stretches, gpu.parts);
+    DT_LAUNCH(clip_kernel, 1, DT_BLOCK, 0, gpu.parts, parts, most, loss, to);
+    good(cudaGetLastError(), "summing squares");
 }
 
 /* One block a stretch: one launch for all parameters. */
@@ -184,9 +186,11 @@ __global__ void adamw_kernel(dt_adamw_step s)
 {
     const dt_stretch part = s.stretch[blockIdx.x];
     float lr = s.lr * part.rate, keep = s.coupled ? 1 : 1 - lr * part.decay, l2 = s.coupled ? part.decay : 0;
-    float rate = lr / s.bias1, root = 1 / sqrtf(s.bias2);
+    float rate = lr / s.bias1, root = 1 / sqrtf(s.bias2), scale = s.clip->scale;
+    if (!s.clip->finite)
+        return;
     for (uint64_t i = part.from + threadIdx.x; i < part.from + part.count; i += DT_BLOCK) {
-        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + l2 * p;
+        float p = s.value[i], g = s.gradient[i] * scale + l2 * p;
         float m = s.beta1 * s.m[i] + (1 - s.beta1) * g, v = s.beta2 * s.v[i] + (1 - s.beta2) * g * g;
         p = p * keep - rate * m / (sqrtf(v) * root + s.eps);
         s.m[i] = m;
@@ -207,9 +211,11 @@ void adamw(const dt_adamw_step *s)
 __global__ void sgd_kernel(dt_sgd_step s)
 {
     const dt_stretch part = s.stretch[blockIdx.x];
-    float lr = s.lr * part.rate;
+    float lr = s.lr * part.rate, scale = s.clip->scale;
+    if (!s.clip->finite)
+        return;
     for (uint64_t i = part.from + threadIdx.x; i < part.from + part.count; i += DT_BLOCK) {
-        float p = s.value[i], g = s.gradient[i] * s.gradient_scale + part.decay * p;
+        float p = s.value[i], g = s.gradient[i] * scale + part.decay * p;
         float v = s.first ? g : s.momentum * s.velocity[i] + g;
         p -= lr * (s.nesterov ? g + s.momentum * v : v);
         s.velocity[i] = v;
@@ -228,7 +234,10 @@ void sgd(const dt_sgd_step *s)
 
 bool record(void)
 {
-    return cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess;
+    if (cudaStreamBeginCapture(gpu.stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess)
+        return true;
+    cudaGetLastError(); /* it is the caller who does without */
+    return false;
 }
 
 void *recorded(void)
@@ -256,8 +265,10 @@ void forget(void *recording)
 
 void memory(size_t *left, size_t *all)
 {
-    if (cudaMemGetInfo(left, all) != cudaSuccess)
-        *left = *all = 0;
+    if (cudaMemGetInfo(left, all) == cudaSuccess)
+        return;
+    cudaGetLastError();
+    *left = *all = 0;
 }
 
 void send(void *to, const void *from, size_t bytes)
@@ -299,7 +310,9 @@ void hear_alarms(void)
     read(raised, gpu.raised, sizeof raised);
     for (int i = 0; i < ALARMS && !gpu.trouble[0]; i++)
         if (gpu.alarms[i].used && raised[i] != DT_QUIET) {
-            snprintf(gpu.trouble, sizeof gpu.trouble, gpu.alarms[i].text, raised[i]);
+            char text[DT_MESSAGE];
+            snprintf(text, sizeof text, gpu.alarms[i].text, raised[i]);
+            snprintf(gpu.trouble, sizeof gpu.trouble, "%.120s: %.130s", gpu.alarms[i].where, text);
             DT_LAUNCH(quiet_kernel, 1, ALARMS, 0, gpu.raised);
         }
 }
@@ -326,13 +339,16 @@ bool start(char *message)
                    good(cudaStreamCreateWithFlags(&gpu.stream, cudaStreamNonBlocking), "opening the GPU") &&
                    good(cudaStreamCreateWithFlags(&gpu.copies, cudaStreamNonBlocking), "opening the GPU") &&
                    good(cudaEventCreateWithFlags(&gpu.taken, cudaEventDisableTiming), "opening the GPU") &&
-                   good(cudaMalloc((void **)&gpu.parts, sizeof(double) * (PARTS + 1)), "opening the GPU") &&
+                   good(cudaMalloc((void **)&gpu.parts, sizeof(double) * PARTS), "opening the GPU") &&
                    good(cudaMalloc((void **)&gpu.moment, sizeof *gpu.moment), "opening the GPU") &&
                    good(cudaMalloc((void **)&gpu.raised, sizeof(int) * ALARMS), "opening the GPU");
-    if (started)
+    if (started) { /* the first kernel shows whether this library has code for this GPU */
         DT_LAUNCH(quiet_kernel, 1, ALARMS, 0, gpu.raised);
+        started = good(cudaGetLastError(), "running a first kernel") && good(cudaStreamSynchronize(gpu.stream), "running a first kernel");
+    }
     if (!started)
         snprintf(message, DT_MESSAGE, "%s", gpu.trouble);
+    gpu.trouble[0] = 0;
     return started;
 }
 
@@ -358,8 +374,10 @@ dt_alarm *dt_cuda_alarm_new(const dt_node *node, const char *text)
         a->used = true;
         a->raised = gpu.raised + i;
         gpu.used++;
-        snprintf(a->text, sizeof a->text, "%s%s%s%s: %s", node->op->name, labelled ? " (in " : "", labelled ? node->label : "",
-                 labelled ? ")" : "", text);
+        snprintf(a->where, sizeof a->where, "%s%s%s%s", node->op->name, labelled ? " (in " : "", labelled ? node->label : "",
+                 labelled ? ")" : "");
+        snprintf(a->text, sizeof a->text, "%s", text);
+        DT_LAUNCH(quiet_kernel, 1, 1, 0, a->raised); /* whoever had it before may have raised it */
         return a;
     }
     return NULL;
@@ -394,7 +412,7 @@ const dt_backend *dt_cuda(char *message)
     backend.clear = clear;
     backend.narrow = narrow;
     backend.add = add;
-    backend.sum_of_squares = sum_of_squares;
+    backend.clip = clip;
     backend.adamw = adamw;
     backend.sgd = sgd;
     backend.blend = blend;

@@ -130,12 +130,11 @@ static void watched_copy(void *to, const void *from, size_t bytes)
     lap_end(l);
 }
 
-static double watched_sum_of_squares(const float *x, size_t count)
+static void watched_clip(dt_clip *to, const float *gradient, const dt_stretch *stretch, size_t stretches, float most, const float *loss)
 {
-    lap *l = lap_begin("norm of the gradients", NULL, 4.0 * (double)count, 0);
-    double sum = stopwatch.plain->sum_of_squares(x, count);
+    lap *l = lap_begin("norm of the gradients", NULL, 4.0 * stopwatch.parameters, 0);
+    stopwatch.plain->clip(to, gradient, stretch, stretches, most, loss);
     lap_end(l);
-    return sum;
 }
 
 /* Reads values, gradients and moments; writes values, moments and, where they are wanted, the values in bfloat16. */
@@ -188,7 +187,7 @@ static inline const dt_backend *watch(const dt_backend *plain, dt_precision prec
     stopwatch.watched.families = families;
     stopwatch.watched.precision = precision;
     stopwatch.watched.copy = watched_copy;
-    stopwatch.watched.sum_of_squares = watched_sum_of_squares;
+    stopwatch.watched.clip = watched_clip;
     stopwatch.watched.adamw = watched_adamw;
     stopwatch.events = find_events();
     size_t room = (size_t)1 << 28;

@@ -120,6 +120,13 @@ static double least_memory(const bench *b)
     return 16.0 * (double)dt_params_size(b->model->params) + (double)b->facts.live_bytes + (double)b->facts.input_bytes;
 }
 
+/* Where a device's library refused a form, so that slower kernels took its place. */
+static void print_notes(const dt_backend *backend)
+{
+    for (int i = 0; backend->note && backend->note(i); i++)
+        printf("  slower than it might be: %s\n", backend->note(i));
+}
+
 static void print_text(const bench *b)
 {
     double train = b->train_flops / b->train_seconds;
@@ -138,6 +145,7 @@ static void print_text(const bench *b)
            dt_mebibytes(least_memory(b)));
     if (b->taken > 0)
         printf("  taken of the device    %9.1f MiB\n", dt_mebibytes(b->taken));
+    print_notes(b->backend);
 }
 
 static int print_json(const bench *b)

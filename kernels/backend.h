@@ -42,6 +42,7 @@ typedef struct dt_preparation {
 typedef enum {
     DT_WIDE,               /* none: float32 (and int32) in and out */
     DT_NARROW_EACH,        /* each of those named, by itself; a result is, if one of the named inputs is */
+    DT_NARROW_TAKES,       /* as EACH, but it does not ask for bfloat16: terms of a sum stay exact unless another reader wants them so */
     DT_NARROW_SAME,        /* those named are all of one type: bfloat16 if one of the named inputs is */
     DT_NARROW_SOURCE,      /* as EACH, but a result is bfloat16 whatever the inputs are */
     DT_NARROW_PRODUCT,     /* the named inputs all are, always; of the named results each may be */
@@ -86,6 +87,7 @@ typedef struct dt_backend {
     void (*replay)(void *recording);
     void (*forget)(void *recording);
     void (*memory)(size_t *left, size_t *all); /* bytes; NULL: not known */
+    const char *(*note)(int i); /* what is slower than it might be, and why: note 0, 1 ... until NULL. The pointer NULL: nothing */
     /* Copies from the host beside what the device computes (NULL, all of them: write does it). send begins one, from memory that stays
      * as it is until await; await waits for all that were begun; taken says that what was asked for so far has used what they brought, so
      * that the next send may write over it. */

@@ -69,7 +69,8 @@ static void ask(narrowing *w)
         for (int i = 0; i < node->inputs; i++) {
             if (node->op == &dt_op_store)
                 pin(w, node->input[i]);
-            w->fate[node->input[i]->id].wanted |= view ? w->fate[node->output[0].id].wanted : r.kind != DT_WIDE && names(r.in, i);
+            bool asks = r.kind != DT_WIDE && r.kind != DT_NARROW_TAKES && names(r.in, i);
+            w->fate[node->input[i]->id].wanted |= view ? w->fate[node->output[0].id].wanted : asks;
         }
     }
 }
@@ -173,7 +174,8 @@ static bool goes_narrow(const narrowing *w, const dt_node *node, rule r)
         held |= names(r.out, o) && w->fate[node->output[o].id].pinned;
     switch (r.kind) {
     case DT_WIDE: return false;
-    case DT_NARROW_EACH: return some;
+    case DT_NARROW_EACH:
+    case DT_NARROW_TAKES: return some;
     case DT_NARROW_SAME: return some && !held;
     default: return true;
     }

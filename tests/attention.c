@@ -356,7 +356,7 @@ static void check_types(void)
         {2, 1, 8, 1, false, 1},   {2, 1, 10, 2, true, 1},  {1, 70, 20, 1, true, 2},  {1, 45, 122, 2, false, 1},
         {1, 70, 60, 1, true, 1},  {1, 43, 92, 1, true, 1}, {1, 34, 124, 1, false, 1}, {1, 35, 136, 1, true, 1},
         {1, 33, 256, 1, false, 1}, {2, 21, 32, 2, false, 1}, {1, 60, 64, 1, true, 3},
-        {1, 50, 52, 1, false, 1},
+        {1, 50, 52, 1, false, 1}, {9, 5, 16, 2, true, 1}, {8, 3, 8, 1, false, 1},
     };
     if (op_backend() == dt_cpu())
         return;
@@ -364,6 +364,24 @@ static void check_types(void)
         check_typed(&rows[i], DT_F32);
         check_typed(&rows[i], DT_BF16);
     }
+}
+
+/* What a GPU's library refuses is done, and said once. */
+static void check_notes(void)
+{
+    if (op_backend() == dt_cpu())
+        return;
+    void *library = dlopen(getenv("DUET_BACKEND"), RTLD_NOW);
+    const char *(*note)(int) = NULL;
+    *(void **)&note = dlsym(library, "dt_cuda_notes");
+    check_typed(&(row){2, 6, 10, 2, true, 1}, DT_BF16);
+    check_typed(&(row){2, 6, 10, 2, true, 1}, DT_BF16);
+    int there = 0;
+    for (int i = 0; note && note(i); i++)
+        there += strstr(note(i), "attention of [2, 6, 30] in ") == note(i) && strstr(note(i), "slower");
+    ok(there == 1, "heads that a library refuses are noted once");
+    ok(note && !note(-1) && !note(1 << 20), "there are no notes before the first and after the last");
+    dlclose(library);
 }
 
 static void refuse(dt_shape shape, int heads, const char *part)
@@ -395,6 +413,7 @@ int main(void)
         check(&r);
     }
     check_types();
+    check_notes();
     check_second(&(row){2, 5, 6, 2, false, 1});
     check_second(&(row){1, 7, 4, 1, true, 1});
     op_golden("attention", build_layer);

@@ -147,6 +147,13 @@ static const row rows[] = {
     {"patches with a margin", 2, 21, 19, 3, 4, 8, 8, FORM(8, 0, 1, 1), {0}, false},
     {"patches with gaps", 2, 23, 30, 4, 3, 7, 6, FORM(9, 0, 1, 1), {0}, false},
     {"patches of 2", 2, 7, 8, 3, 4, 2, 2, FORM(2, 0, 1, 1), {0}, false},
+    {"patches of one channel", 2, 38, 52, 1, 3, 2, 2, FORM(2, 0, 1, 1), {0}, false},
+    {"patches of 70 channels", 3, 4, 10, 70, 5, 2, 2, FORM(2, 0, 1, 1), {0}, false},
+    {"patches of 600 channels", 1, 2, 5, 600, 3, 2, 2, FORM(2, 0, 1, 1), {0}, false},
+    {"uneven patches", 2, 9, 11, 3, 4, 3, 5, UNEVEN(3, 5, 0, 0, 1, 1, 1), {0}, false},
+    {"patches of a line", 2, 6, 7, 3, 4, 2, 1, UNEVEN(2, 1, 0, 0, 1, 3, 1), {0}, false},
+    {"a patch of many tiles", 1, 47, 50, 2, 3, 46, 47, UNEVEN(46, 47, 0, 0, 1, 1, 1), {0}, false},
+    {"one place and a margin", 3, 5, 6, 4, 3, 4, 5, FORM(3, 0, 1, 1), {0}, false},
     {"a weight of many tiles", 1, 3, 4, 70, 5, 3, 3, FORM(1, 1, 1, 1), {0}, false},
     {"a kernel of many tiles", 1, 47, 53, 3, 2, 46, 47, FORM(1, 0, 1, 1), {0}, false},
     {"patches in more than one chunk", 40, 192, 192, 3, 2, 16, 16, FORM(16, 0, 1, 1), {0}, false},
@@ -155,6 +162,7 @@ static const row rows[] = {
     {"transposed, output padding", 2, 4, 5, 8, 16, 3, 3, FORM(2, 1, 1, 1), {1, 1}, true},
     {"transposed, uneven", 1, 4, 5, 4, 6, 3, 2, UNEVEN(3, 2, 0, 1, 1, 2, 2), {2, 0}, true},
     {"transposed from one pixel", 3, 1, 1, 10, 32, 4, 4, FORM(1, 0, 1, 1), {0}, true},
+    {"transposed uneven patches", 2, 5, 3, 9, 70, 2, 3, UNEVEN(2, 3, 0, 0, 1, 1, 1), {0}, true},
     {"transposed patches", 2, 3, 4, 6, 3, 8, 8, FORM(8, 0, 1, 1), {3, 5}, true},
 };
 
@@ -306,8 +314,8 @@ static void nested_products(void)
     ok(!dt_sgemm(false, false, -1, N, K, 1, a, K, b, N, 0, c, N), "a negative size is refused");
 }
 
-/* A CPU kernel writes nothing beyond the workspace that it asked for: a library's did, and other results of the plan changed with the
- * number of threads. */
+/* A CPU kernel writes nothing beyond the workspace that it asked for: a library's did, and other results of the plan
+ * changed with the number of threads. */
 static void stays_in_workspace(const dt_node *node)
 {
     enum { GUARD = 1 << 14, FLOATS = 1 << 16 };

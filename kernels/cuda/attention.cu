@@ -3,9 +3,11 @@
  * other side with what it collects in registers, as in Dao, "FlashAttention-2", 2023. The gradient is two kernels, neither of
  * which adds to memory: one has a tile of queries (dq), the other a tile of keys (dk, dv). */
 #include "kernels/cuda/attention_tile.h"
+#include "kernels/cuda/notes.h"
 #include "kernels/cuda/sdpa.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 extern "C" {
 extern const dt_kernel dt_cuda_attention[];
@@ -98,10 +100,11 @@ template <class T, class Tile> __global__ void forward_kernel(const T *qkv, size
 
 /* ---- Gradient ---- */
 
-/* From the product of q and k, and the query's log-sum-exp. */
+/* From the product of q and k, and the query's log-sum-exp. No score is above it; roundings of giant ones are. */
 __device__ __forceinline__ float probability(const sizes &s, float product, float lse, bool visible)
 {
-    return visible ? exp2f((product * s.scale - lse) * LOG2_E) : 0;
+    const float below = (product * s.scale - lse) * LOG2_E;
+    return visible ? exp2f(below > 0 ? 0 : below) : 0;
 }
 
 template <class Tile>
@@ -239,6 +242,12 @@ bool aligned(const void *x, dt_dtype type)
     return (uintptr_t)x % (4 * dt_dtype_size(type)) == 0;
 }
 
+/* How the library does a node: `each` for one part of the samples after another, `rest` (NULL: nothing is left over) for the
+ * last part. */
+struct library {
+    dt_sdpa *each, *rest;
+};
+
 /* The library wants 16 bytes. Its workspace is enough for what is done here instead. */
 bool for_library(const dt_call *call)
 {
@@ -247,7 +256,18 @@ bool for_library(const dt_call *call)
         all |= (uintptr_t)call->in[i];
     for (int o = 0; o < call->node->outputs; o++)
         all |= (uintptr_t)call->out[o];
-    return all % 16 == 0;
+    if (call->state && all % 16)
+        dt_cuda_note(call->node, "a view that is not aligned to 16 bytes; own kernels in float32, which are slower");
+    return call->state && all % 16 == 0;
+}
+
+/* Calls run for each part, with its number of the first sample. */
+template <class Run> void by_parts(const dt_call *call, Run run)
+{
+    const library *l = (const library *)call->state;
+    const int64_t n = call->node->input[0]->shape.dim[0], each = dt_sdpa_samples(l->each);
+    for (int64_t first = 0; first < n; first += each)
+        run(first + each <= n ? l->each : l->rest, first);
 }
 
 sizes sizes_of(const dt_node *node)
@@ -281,17 +301,46 @@ template <class Visit> void by_tiling(sizes s, Visit visit)
         chosen(tiling<WIDEST, 4>{});
 }
 
-/* More shared memory than 48 KB has to be asked for. */
-template <class Kernel> unsigned allow(Kernel *kernel, size_t floats)
+/* More shared memory than 48 KB has to be asked for. False: it is not given, which is the call's fault. */
+template <class Kernel> bool allow(const dt_call *call, Kernel *kernel, size_t floats)
 {
-    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(floats * sizeof(float)));
-    return (unsigned)(floats * sizeof(float));
+    const cudaError_t error =
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(floats * sizeof(float)));
+    if (error != cudaSuccess)
+        snprintf(call->fault, DT_MESSAGE, "attention, asking for %zu bytes of shared memory: %s", floats * sizeof(float),
+                 cudaGetErrorString(error));
+    return error == cudaSuccess;
+}
+
+void forward_by_library(const dt_call *call)
+{
+    const sizes s = sizes_of(call->node);
+    const dt_bf16 *qkv = (const dt_bf16 *)call->in[0];
+    dt_bf16 *y = (dt_bf16 *)call->out[0];
+    float *lse = (float *)call->out[1];
+    by_parts(call, [&](const dt_sdpa *sdpa, int64_t first) {
+        const int64_t at = first * s.t * s.w;
+        dt_sdpa_forward(sdpa, qkv + 3 * at, y + at, lse + first * s.heads * s.t, call->workspace, call);
+    });
+}
+
+void backward_by_library(const dt_call *call)
+{
+    const sizes s = sizes_of(call->node);
+    const dt_bf16 *qkv = (const dt_bf16 *)call->in[0], *y = (const dt_bf16 *)call->in[1], *dy = (const dt_bf16 *)call->in[3];
+    const float *lse = (const float *)call->in[2];
+    dt_bf16 *dqkv = (dt_bf16 *)call->out[0];
+    by_parts(call, [&](const dt_sdpa *sdpa, int64_t first) {
+        const int64_t at = first * s.t * s.w;
+        dt_sdpa_backward(sdpa, qkv + 3 * at, y + at, lse + first * s.heads * s.t, dy + at, dqkv + 3 * at, call->workspace,
+                         call);
+    });
 }
 
 void run_attention(const dt_call *call)
 {
-    if (call->state && for_library(call)) {
-        dt_sdpa_forward((const dt_sdpa *)call->state, call->in[0], call->out[0], (float *)call->out[1], call->workspace, call);
+    if (for_library(call)) {
+        forward_by_library(call);
         return;
     }
     const dt_dtype type = call->node->input[0]->dtype;
@@ -301,9 +350,10 @@ void run_attention(const dt_call *call)
         using Tile = decltype(tile);
         dt_by_type(type, [&](auto zero) {
             using T = decltype(zero);
-            unsigned shared = allow(forward_kernel<T, Tile>, forward_floats<Tile>);
-            DT_LAUNCH((forward_kernel<T, Tile>), dt_grid(s.items * s.tiles, 1), THREADS, shared, (const T *)call->in[0], s,
-                      (T *)call->out[0], (float *)call->out[1]);
+            if (allow(call, forward_kernel<T, Tile>, forward_floats<Tile>))
+                DT_LAUNCH((forward_kernel<T, Tile>), dt_grid(s.items * s.tiles, 1), THREADS,
+                          forward_floats<Tile> * sizeof(float), (const T *)call->in[0], s, (T *)call->out[0],
+                          (float *)call->out[1]);
         });
     });
     dt_cuda_check(call, "attention");
@@ -311,9 +361,8 @@ void run_attention(const dt_call *call)
 
 void run_gradient(const dt_call *call)
 {
-    if (call->state && for_library(call)) {
-        dt_sdpa_backward((const dt_sdpa *)call->state, call->in[0], call->in[1], (const float *)call->in[2], call->in[3],
-                         call->out[0], call->workspace, call);
+    if (for_library(call)) {
+        backward_by_library(call);
         return;
     }
     const dt_dtype type = call->node->input[0]->dtype;
@@ -326,16 +375,71 @@ void run_gradient(const dt_call *call)
             const operands<T> o = {(const T *)call->in[0],     (const T *)call->in[1],   (const T *)call->in[3],
                                    (const float *)call->in[2], (float *)call->workspace, (T *)call->out[0]};
             const unsigned grid = dt_grid(s.items * s.tiles, 1);
-            unsigned shared = allow(query_kernel<T, Tile>, gradient_floats<Tile>);
+            const size_t shared = gradient_floats<Tile> * sizeof(float);
+            if (!allow(call, query_kernel<T, Tile>, gradient_floats<Tile>) ||
+                !allow(call, key_kernel<T, Tile>, gradient_floats<Tile>))
+                return;
             DT_LAUNCH((query_kernel<T, Tile>), grid, THREADS, shared, o, s);
-            allow(key_kernel<T, Tile>, gradient_floats<Tile>);
             DT_LAUNCH((key_kernel<T, Tile>), grid, THREADS, shared, o, s);
         });
     });
     dt_cuda_check(call, "attention_grad");
 }
 
-/* The library's plan as state; NULL where the kernels above are to be used. */
+void release(void *state)
+{
+    library *l = (library *)state;
+    if (!l)
+        return;
+    dt_sdpa_free(l->each);
+    dt_sdpa_free(l->rest);
+    free(l);
+}
+
+/* NULL: the library refuses; refusal says what. */
+library *library_for(const dt_sdpa_form *form, char *refusal)
+{
+    library *l = (library *)calloc(1, sizeof *l);
+    if (!l) {
+        snprintf(refusal, DT_MESSAGE, "out of memory while planning");
+        return NULL;
+    }
+    l->each = dt_sdpa_new(form, refusal);
+    dt_sdpa_form last = *form;
+    last.n = l->each ? form->n % dt_sdpa_samples(l->each) : 0;
+    l->rest = last.n ? dt_sdpa_new(&last, refusal) : NULL;
+    if (l->each && (!last.n || (l->rest && dt_sdpa_samples(l->rest) == last.n)))
+        return l;
+    release(l);
+    return NULL;
+}
+
+size_t workspace_of(const library *l)
+{
+    const size_t each = dt_sdpa_workspace(l->each), rest = l->rest ? dt_sdpa_workspace(l->rest) : 0;
+    return each > rest ? each : rest;
+}
+
+/* Of the kernels above on this device. False: there is not enough; message says so. */
+bool has_shared_memory(const sizes &s, bool backward, char *message)
+{
+    int device = 0, most = 0;
+    size_t floats = 0;
+    by_tiling(s, [&](const sizes &, auto tile) {
+        floats = backward ? gradient_floats<decltype(tile)> : forward_floats<decltype(tile)>;
+    });
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess)
+        error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (error != cudaSuccess)
+        snprintf(message, DT_MESSAGE, "asking for the GPU's shared memory: %s", cudaGetErrorString(error));
+    else if (floats * sizeof(float) > (size_t)most)
+        snprintf(message, DT_MESSAGE, "heads of %d numbers need %zu bytes of shared memory, and this GPU has %d for a block",
+                 s.d, floats * sizeof(float), most);
+    return error == cudaSuccess && floats * sizeof(float) <= (size_t)most;
+}
+
+/* The library's plans as state; NULL where the kernels above are to be used. */
 bool prepare(dt_preparation *preparation, bool backward)
 {
     const dt_tensor *qkv = preparation->node->input[0];
@@ -349,17 +453,19 @@ bool prepare(dt_preparation *preparation, bool backward)
         snprintf(preparation->message, DT_MESSAGE, "heads of %d numbers; on a GPU they have at most %d", s.d, (int)WIDEST);
         return false;
     }
+    preparation->workspace = backward ? sizeof(float) * (size_t)(s.items * s.t) : 0; /* delta */
     if (qkv->dtype == DT_BF16) {
-        char refusal[DT_MESSAGE] = ""; /* slower without it, and right all the same */
+        char refusal[DT_MESSAGE] = "", note[2 * DT_MESSAGE];
         const dt_sdpa_form form = {qkv->shape.dim[0], s.t, s.heads, s.d, s.causal, backward};
-        dt_sdpa *sdpa = dt_sdpa_new(&form, refusal);
-        preparation->state = sdpa;
-        preparation->workspace = sdpa ? dt_sdpa_workspace(sdpa) : 0;
+        const library *l = library_for(&form, refusal);
+        preparation->state = (void *)l;
+        snprintf(note, sizeof note, "%s; own kernels in float32, which are slower", refusal);
+        if (!l)
+            dt_cuda_note(preparation->node, note);
+        else if (workspace_of(l) > preparation->workspace)
+            preparation->workspace = workspace_of(l);
     }
-    const size_t own = backward ? sizeof(float) * (size_t)(s.items * s.t) : 0; /* delta */
-    if (preparation->workspace < own)
-        preparation->workspace = own;
-    return true;
+    return preparation->state || has_shared_memory(s, backward, preparation->message);
 }
 
 bool prepare_attention(dt_preparation *preparation)
@@ -370,11 +476,6 @@ bool prepare_attention(dt_preparation *preparation)
 bool prepare_gradient(dt_preparation *preparation)
 {
     return prepare(preparation, true);
-}
-
-void release(void *state)
-{
-    dt_sdpa_free((dt_sdpa *)state);
 }
 
 } // namespace

@@ -1,5 +1,6 @@
 /* Memory, copies, the optimizer and errors of the CUDA backend. */
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/notes.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -77,15 +78,9 @@ void clear(void *to, size_t bytes)
     good(cudaMemsetAsync(to, 0, bytes, gpu.stream), "clearing");
 }
 
-__global__ void narrow_kernel(dt_bf16 *to, const float *from, int64_t count)
-{
-    for (int64_t i = dt_thread(); i < count; i += dt_threads())
-        dt_store(to, i, from[i]);
-}
-
 void narrow(uint16_t *to, const float *from, size_t count)
 {
-    DT_LAUNCH(narrow_kernel, dt_grid((int64_t)count, DT_BLOCK), DT_BLOCK, 0, (dt_bf16 *)to, from, (int64_t)count);
+    dt_cuda_convert(to, DT_BF16, from, DT_F32, (int64_t)count);
     good(cudaGetLastError(), "rounding to bfloat16");
 }
 
@@ -423,6 +418,7 @@ const dt_backend *dt_cuda(char *message)
     backend.replay = replay;
     backend.forget = forget;
     backend.memory = memory;
+    backend.note = dt_cuda_notes;
     backend.send = send;
     backend.await = await;
     backend.taken = taken;

@@ -159,11 +159,6 @@ words describe_in_words(const dt_product &p)
     return w;
 }
 
-bool aligned(const void *memory, size_t to)
-{
-    return (uintptr_t)memory % to == 0;
-}
-
 } // namespace
 
 dt_blas *dt_blas_new(const dt_product *product, char *message)
@@ -216,7 +211,7 @@ void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *
     const void *c = p.residual ? residual : y;
     bool fast = true;
     for (const void *pointer : {a, b, c, (const void *)y, p.bias ? bias : NULL})
-        fast = fast && aligned(pointer, GOOD_ALIGNMENT);
+        fast = fast && dt_aligned(pointer, GOOD_ALIGNMENT);
     const way *chosen = fast ? &blas->fast : &blas->any;
     trouble t = {CUBLAS_STATUS_SUCCESS, ""};
     float alpha = p.scale, beta = p.residual ? 1 : 0;

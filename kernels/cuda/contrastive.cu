@@ -4,6 +4,7 @@
  * Bytes of memory that the pass moves for each logit: 4 read for a loss; for a gradient 4 read and 4 written in place, or 2 beside
  * where products are taken in bfloat16. All sums are taken in an order that follows from the shape. */
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/convert.h"
 #include "kernels/cuda/logsumexp.h"
 
 #include <stdio.h>
@@ -32,25 +33,6 @@ enum {
 int round_up(int64_t n, int64_t to)
 {
     return (int)(dt_parts(n, to) * to);
-}
-
-/* ---- Features ---- */
-
-/* x [rows, d] -> y [rows, stride] in bfloat16; a and b one after another. */
-__global__ void narrow_kernel(const float *a, const float *b, int64_t rows, int d, int stride, bool four, dt_bf16 *y)
-{
-    int each = four ? 4 : 1, width = d / each;
-    for (int64_t i = dt_thread(); i < 2 * rows * width; i += dt_threads()) {
-        int64_t row = i / width, column = i % width * each;
-        const float *from = row < rows ? a + row * d : b + (row - rows) * d;
-        float v[4];
-        if (four) {
-            dt_load4(from, column, v);
-            dt_store4(y, row * stride + column, v);
-        } else {
-            dt_store(y, row * stride + column, from[column]);
-        }
-    }
 }
 
 /* ---- The plan of a call ---- */
@@ -211,6 +193,16 @@ template <class T> T *place(const work &w, size_t at)
     return (T *)((char *)w.call->workspace + at);
 }
 
+/* Features in bfloat16, in rows that the products like. */
+const void *narrowed(const plan *p, const float *x, dt_bf16 *to)
+{
+    if (p->feature_stride == p->d)
+        dt_cuda_convert(to, DT_BF16, x, DT_F32, p->n * p->d);
+    else
+        dt_cuda_convert_rows(to, DT_BF16, p->feature_stride, x, DT_F32, p->n, p->d);
+    return to;
+}
+
 work start(const dt_call *call)
 {
     plan *p = (plan *)call->state;
@@ -220,11 +212,8 @@ work start(const dt_call *call)
     w.part = place<double>(w, p->part);
     if (p->narrow) {
         dt_bf16 *features = place<dt_bf16>(w, p->features);
-        bool four = p->d % 4 == 0 && (uintptr_t)a % 16 == 0 && (uintptr_t)b % 16 == 0;
-        DT_LAUNCH(narrow_kernel, dt_grid(2 * p->n * (four ? p->d / 4 : p->d), DT_BLOCK), DT_BLOCK, 0, a, b, p->n, (int)p->d,
-                  (int)p->feature_stride, four, features);
-        w.a = features;
-        w.b = features + p->n * p->feature_stride;
+        w.a = narrowed(p, a, features);
+        w.b = narrowed(p, b, features + p->n * p->feature_stride);
         w.feature_bytes = sizeof(dt_bf16);
     }
     return w;

@@ -1,8 +1,11 @@
-/* Convolutions. Those of single pixels are products of matrices (blas.h). The others are cuDNN's (dnn.h), around which
+/* Convolutions. Those of single pixels are products of matrices (blas.h), and so are those whose kernel steps from patch to
+ * patch without overlap, around a copy of x in which each patch is a row. The others are cuDNN's (dnn.h), around which
  * weights change between the checkpoints' order [out, in / groups, kh, kw] and the library's [out, kh, kw, in / groups].
  * What the library refuses runs in plain kernels here. */
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/divide.h"
 #include "kernels/cuda/dnn.h"
+#include "kernels/cuda/notes.h"
 
 #include <new>
 #include <stdio.h>
@@ -16,68 +19,142 @@ namespace
 
 struct convolution {
     dt_convolution form;
-    dt_blas *product;     /* NULL: it is not one */
-    dt_dnn *library;      /* NULL and no product: the plain kernels */
-    bool reorder;         /* its order of weights differs from ours, or its type */
-    size_t library_start; /* of its own workspace, behind room for a weight */
+    dt_blas *product; /* NULL: it is not one */
+    bool patches;     /* the product is of patches, and not of x itself */
+    dt_dnn *library;  /* NULL and no product: the plain kernels */
+    bool reorder;     /* its order of weights differs from ours, or its type */
+    size_t start;     /* of a library's workspace, behind room for patches or a weight */
 };
 
-/* ---- Weights ---- */
+/* ---- Between channels first and channels last, for weights and for patches ---- */
 
 constexpr int TILE = 2048, TILE_MOST = TILE + DT_WARP;
 
-/* `count` matrices [channels, area], in tiles of `rows` by `columns`. */
+/* `count` matrices [channels, area], in tiles of `rows` by `columns` of one of them, or of `many` that are whole. */
 struct matrices {
     int64_t count, channels, area;
-    int rows, columns;
+    int many, rows, columns;
+    dt_divisor<uint32_t> by_rows, by_columns;
 };
 
-matrices matrices_of(const dt_convolution *c)
+matrices matrices_of(int64_t count, int64_t channels, int64_t area)
 {
-    matrices m = {c->out, c->in / c->groups, c->kernel[0] * c->kernel[1], 1, 1};
-    m.columns = (int)(m.area < TILE ? m.area : TILE);
+    matrices m = {count, channels, area, 1, 1, 1, {}, {}};
+    m.columns = (int)(area < TILE ? area : TILE);
     m.rows = TILE / (m.columns | 1); /* the odd pitch: see transpose_kernel */
     if (m.rows > DT_WARP)
         m.rows = m.rows / DT_WARP * DT_WARP;
     if (m.rows < 1)
         m.rows = 1;
-    if (m.rows > m.channels)
-        m.rows = (int)m.channels;
+    if (m.rows > channels)
+        m.rows = (int)channels;
+    if (m.rows == channels && m.columns == area && m.rows * (m.columns | 1) < TILE)
+        m.many = TILE / (m.rows * (m.columns | 1));
+    dt_divide_by(&m.by_rows, m.rows);
+    dt_divide_by(&m.by_columns, m.columns);
     return m;
 }
 
+/* How the transposed matrices [area, channels] lie: one after another. */
+struct packed {
+    int64_t area;
+
+    __device__ __forceinline__ int64_t tile(int64_t matrix) const
+    {
+        return matrix * area;
+    }
+    /* Channels before those of place k of the matrix that comes g after the tile's first. */
+    __device__ __forceinline__ int64_t before(int64_t start, int g, int64_t k) const
+    {
+        return start + g * area + k;
+    }
+};
+
+/* Or as patches of an image: matrix (n, i, j), in their order, is rows i kh ... and columns j kw ... of image n. */
+struct patches {
+    int64_t height, width, y_height, y_width;
+    dt_divisor<uint32_t> by_y_height, by_y_width, by_kernel_width;
+    int kernel[2];
+    struct place {
+        int64_t image;
+        int i, j;
+    };
+
+    __device__ __forceinline__ place tile(int64_t matrix) const
+    {
+        const int64_t row = matrix / y_width;
+        return {row / y_height, (int)(row % y_height), (int)(matrix % y_width)};
+    }
+    __device__ __forceinline__ int64_t before(place start, int g, int64_t k) const
+    {
+        const dt_split<uint32_t> j = dt_split_by((uint32_t)(start.j + g), by_y_width);
+        const dt_split<uint32_t> i = dt_split_by(start.i + j.over, by_y_height), in = dt_split_by((uint32_t)k, by_kernel_width);
+        const int64_t row = (start.image + i.over) * height + (int64_t)i.rest * kernel[0] + in.over;
+        return row * width + (int64_t)j.rest * kernel[1] + in.rest;
+    }
+};
+
 /* Transposes each matrix, from [channels, area] or (BACK) to it. A tile goes through shared memory, with an odd pitch that
  * keeps banks apart, so that both sides are read and written in the order of memory. */
-template <bool BACK, class From, class To> __global__ void transpose_kernel(const From *from, matrices m, To *to)
+template <bool BACK, class Last, class From, class To>
+__global__ void transpose_kernel(const From *from, matrices m, Last last, To *to)
 {
     DT_SHARED(float, tile, TILE_MOST);
-    const int pitch = m.columns | 1;
+    const int pitch = m.columns | 1, all = m.many * m.rows * m.columns;
     const int64_t down = (m.channels + m.rows - 1) / m.rows, across = (m.area + m.columns - 1) / m.columns;
-    for (int64_t t = blockIdx.x; t < m.count * down * across; t += gridDim.x) {
-        const int64_t row = t / across % down * m.rows, column = t % across * m.columns;
-        const int64_t start = t / across / down * m.channels * m.area;
-        const int rows = (int)(m.channels - row < m.rows ? m.channels - row : m.rows);
-        const int columns = (int)(m.area - column < m.columns ? m.area - column : m.columns);
-        for (int i = threadIdx.x; i < rows * columns; i += DT_BLOCK) {
-            int r = BACK ? i % rows : i / columns, c = BACK ? i / rows : i % columns;
-            int64_t at = BACK ? (column + c) * m.channels + row + r : (row + r) * m.area + column + c;
-            tile[r * pitch + c] = dt_load(from, start + at);
-        }
+    const int64_t tiles = (m.count + m.many - 1) / m.many * down * across;
+    for (int64_t t = blockIdx.x; t < tiles; t += gridDim.x) {
+        const int64_t row = t / across % down * m.rows, column = t % across * m.columns, matrix = t / across / down * m.many;
+        const auto start = last.tile(matrix);
+        /* Number i of the tile in the order of one side's memory, moved to (in) or from the other. */
+        auto move = [&](int i, bool channels_last, bool in) {
+            const dt_split<uint32_t> one = dt_split_by((uint32_t)i, channels_last ? m.by_rows : m.by_columns);
+            const dt_split<uint32_t> two = dt_split_by(one.over, channels_last ? m.by_columns : m.by_rows);
+            const int r = (int)(channels_last ? one : two).rest, c = (int)(channels_last ? two : one).rest, g = (int)two.over;
+            if (matrix + g >= m.count || row + r >= m.channels || column + c >= m.area)
+                return;
+            const int64_t at = channels_last ? last.before(start, g, column + c) * m.channels + row + r
+                                             : ((matrix + g) * m.channels + row + r) * m.area + column + c;
+            float *here = tile + (g * m.rows + r) * pitch + c;
+            if (in)
+                *here = dt_load(from, at);
+            else
+                dt_store(to, at, *here);
+        };
+        for (int i = threadIdx.x; i < all; i += DT_BLOCK)
+            move(i, BACK, true);
         __syncthreads();
-        for (int i = threadIdx.x; i < rows * columns; i += DT_BLOCK) {
-            int r = BACK ? i / columns : i % rows, c = BACK ? i % columns : i / rows;
-            int64_t at = BACK ? (row + r) * m.area + column + c : (column + c) * m.channels + row + r;
-            dt_store(to, start + at, tile[r * pitch + c]);
-        }
+        for (int i = threadIdx.x; i < all; i += DT_BLOCK)
+            move(i, !BACK, false);
         __syncthreads();
     }
 }
 
-template <bool BACK, class From, class To> void transpose(const dt_convolution *c, const From *from, To *to)
+template <bool BACK, class Last, class From, class To>
+void transpose(const matrices &m, const Last &last, const From *from, To *to)
 {
-    matrices m = matrices_of(c);
-    int64_t tiles = m.count * dt_parts(m.channels, m.rows) * dt_parts(m.area, m.columns);
-    DT_LAUNCH((transpose_kernel<BACK, From, To>), dt_grid(tiles, 1), DT_BLOCK, 0, from, m, to);
+    int64_t tiles = dt_parts(m.count, m.many) * dt_parts(m.channels, m.rows) * dt_parts(m.area, m.columns);
+    DT_LAUNCH((transpose_kernel<BACK, Last, From, To>), dt_grid(tiles, 1), DT_BLOCK, 0, from, m, last, to);
+}
+
+matrices weights_of(const dt_convolution *c)
+{
+    return matrices_of(c->out, c->in / c->groups, c->kernel[0] * c->kernel[1]);
+}
+
+matrices patches_of(const dt_convolution *c)
+{
+    return matrices_of(c->batch * c->y_height * c->y_width, c->in, c->kernel[0] * c->kernel[1]);
+}
+
+/* Where patches lie in x. */
+patches places_of(const dt_convolution *c)
+{
+    patches p = {c->height, c->width, c->y_height, c->y_width, {}, {}, {}, {(int)c->kernel[0], (int)c->kernel[1]}};
+    dt_divide_by(&p.by_y_height, c->y_height);
+    dt_divide_by(&p.by_y_width, c->y_width);
+    dt_divide_by(&p.by_kernel_width, c->kernel[1]);
+    return p;
 }
 
 /* ---- The plain kernels: slow, of any form, weights in the checkpoints' order ---- */
@@ -214,7 +291,51 @@ bool product_of(const dt_convolution *c, dt_product *p)
     return c->groups == 1;
 }
 
-/* The library gives a weight gradient in the type of its inputs, and it is wanted in float32. */
+/* The same for patches [pixels of y, in, kh, kw] in x's place: the weight [out, in, kh, kw] is met as it is. A kernel does not
+ * overlap with its neighbour's where it steps by its own size, or has no neighbour. */
+bool patches_product_of(const dt_convolution *c, dt_product *p)
+{
+    const int64_t y_length[2] = {c->y_height, c->y_width}, length[2] = {c->height, c->width}, most = 1 << 30;
+    for (int i = 0; i < 2; i++) {
+        if (c->padding[i] || (c->dilation[i] > 1 && c->kernel[i] > 1) || (c->stride[i] != c->kernel[i] && y_length[i] > 1))
+            return false;
+        if (length[i] > most)
+            return false;
+    }
+    if (c->groups > 1 || c->kernel[0] * c->kernel[1] > most)
+        return false;
+    dt_convolution flat = *c; /* one pixel for each patch, with the patch's numbers as channels */
+    flat.height = c->y_height;
+    flat.width = c->y_width;
+    flat.in = c->in * c->kernel[0] * c->kernel[1];
+    for (int i = 0; i < 2; i++)
+        flat.kernel[i] = flat.stride[i] = flat.dilation[i] = 1;
+    return product_of(&flat, p);
+}
+
+/* The libraries' plans, and the workspace. False: none is there, for which refusal gives the reason. */
+bool settle(convolution *c, dt_dtype weight, size_t *workspace, char *refusal)
+{
+    const dt_convolution *form = &c->form;
+    dt_product product;
+    matrices room = {};
+    if (product_of(form, &product))
+        c->product = dt_blas_new(&product, refusal);
+    else if ((c->patches = patches_product_of(form, &product)))
+        c->product = dt_blas_new(&product, refusal);
+    if (!c->product)
+        c->library = dt_dnn_new(form, refusal);
+    if (c->library)
+        room = weights_of(form);
+    else if (c->product && c->patches)
+        room = patches_of(form);
+    c->reorder = (room.channels > 1 && room.area > 1) || weight != form->from;
+    c->start = ((size_t)(room.count * room.channels * room.area) * dt_dtype_size(form->from) + 255) / 256 * 256;
+    *workspace = c->start + (c->product ? dt_blas_workspace(c->product) : c->library ? dt_dnn_workspace(c->library) : 0);
+    return c->product || c->library;
+}
+
+/* cuDNN gives a weight gradient in the type of its inputs, and it is wanted in float32. */
 bool prepare(dt_preparation *p, dt_dnn_kind kind, const dt_tensor *x, const dt_tensor *weight, const dt_tensor *y)
 {
     convolution *c = new (std::nothrow) convolution();
@@ -222,21 +343,11 @@ bool prepare(dt_preparation *p, dt_dnn_kind kind, const dt_tensor *x, const dt_t
         snprintf(p->message, sizeof p->message, "out of memory while planning");
         return false;
     }
-    char refusal[DT_MESSAGE];
-    dt_product product;
+    char refusal[DT_MESSAGE] = "", note[2 * DT_MESSAGE];
     c->form = form_of(p, kind, x, weight, y);
-    if (product_of(&c->form, &product))
-        c->product = dt_blas_new(&product, refusal);
-    if (!c->product)
-        c->library = dt_dnn_new(&c->form, refusal);
-    if (c->product) {
-        p->workspace = dt_blas_workspace(c->product);
-    } else if (c->library) {
-        matrices m = matrices_of(&c->form);
-        size_t bytes = (size_t)(m.count * m.channels * m.area) * dt_dtype_size(c->form.from);
-        c->reorder = (m.channels > 1 && m.area > 1) || weight->dtype != c->form.from;
-        c->library_start = (bytes + 255) / 256 * 256;
-        p->workspace = c->library_start + dt_dnn_workspace(c->library);
+    if (!settle(c, weight->dtype, &p->workspace, refusal)) {
+        snprintf(note, sizeof note, "%s; own kernels, which are much slower", refusal);
+        dt_cuda_note(p->node, note);
     }
     p->state = c;
     return true;
@@ -260,37 +371,59 @@ bool aligned(const void *operand)
 
 void run_product(const convolution *c, void *x, void *weight, void *y, const dt_call *call)
 {
+    void *workspace = (char *)call->workspace + c->start;
     if (c->form.kind == DT_DNN_FORWARD)
-        dt_blas_run(c->product, x, weight, NULL, NULL, y, call->workspace, call);
+        dt_blas_run(c->product, x, weight, NULL, NULL, y, workspace, call);
     else if (c->form.kind == DT_DNN_INPUT_GRAD)
-        dt_blas_run(c->product, y, weight, NULL, NULL, x, call->workspace, call);
+        dt_blas_run(c->product, y, weight, NULL, NULL, x, workspace, call);
     else
-        dt_blas_run(c->product, y, x, NULL, NULL, weight, call->workspace, call);
+        dt_blas_run(c->product, y, x, NULL, NULL, weight, workspace, call);
+}
+
+template <class T> void run_patches(const convolution *c, void *x, void *weight, void *y, const dt_call *call)
+{
+    const dt_convolution *f = &c->form;
+    const bool margin = f->y_height * f->kernel[0] < f->height || f->y_width * f->kernel[1] < f->width;
+    if (f->kind != DT_DNN_INPUT_GRAD)
+        transpose<true>(patches_of(f), places_of(f), (const T *)x, (T *)call->workspace);
+    run_product(c, call->workspace, weight, y, call);
+    if (f->kind != DT_DNN_INPUT_GRAD || call->fault[0])
+        return;
+    if (margin)
+        cudaMemsetAsync(x, 0, sizeof(T) * (size_t)(f->batch * f->height * f->width * f->in), dt_cuda_stream());
+    transpose<false>(patches_of(f), places_of(f), (const T *)call->workspace, (T *)x);
 }
 
 template <class T> void run_as(const convolution *c, void *x, void *weight, void *y, const dt_call *call)
 {
     const dt_convolution *form = &c->form;
+    if (c->library && !(aligned(x) && aligned(y)))
+        dt_cuda_note(call->node, "a view that is not aligned to 16 bytes; own kernels, which are much slower");
     if (!c->library || !aligned(x) || !aligned(y)) {
         run_plain(*form, (const T *)x, (const T *)weight, (const T *)y, call->out[0]);
         return;
     }
-    bool apart = c->reorder || !aligned(weight);
+    const int64_t area = form->kernel[0] * form->kernel[1];
+    const bool apart = c->reorder || !aligned(weight);
     void *ordered = apart ? call->workspace : weight;
     if (apart && form->kind != DT_DNN_WEIGHT_GRAD)
-        transpose<false>(form, (const T *)weight, (T *)ordered);
-    dt_dnn_run(c->library, x, ordered, y, (char *)call->workspace + c->library_start, call);
+        transpose<false>(weights_of(form), packed{area}, (const T *)weight, (T *)ordered);
+    dt_dnn_run(c->library, x, ordered, y, (char *)call->workspace + c->start, call);
     if (apart && form->kind == DT_DNN_WEIGHT_GRAD)
-        transpose<true>(form, (const T *)ordered, (float *)weight);
+        transpose<true>(weights_of(form), packed{area}, (const T *)ordered, (float *)weight);
 }
 
 void run(const dt_call *call, void *x, void *weight, void *y)
 {
     const convolution *c = (const convolution *)call->state;
-    if (c->product)
-        run_product(c, x, weight, y, call);
-    else
-        dt_by_type(c->form.from, [&](auto zero) { run_as<decltype(zero)>(c, x, weight, y, call); });
+    dt_by_type(c->form.from, [&](auto zero) {
+        if (c->product && c->patches)
+            run_patches<decltype(zero)>(c, x, weight, y, call);
+        else if (c->product)
+            run_product(c, x, weight, y, call);
+        else
+            run_as<decltype(zero)>(c, x, weight, y, call);
+    });
     dt_cuda_check(call, call->node->op->name);
 }
 

@@ -6,18 +6,6 @@
 
 #include "kernels/cuda/launch.h"
 
-/* DT_UNROLL: before loops of a fixed length over arrays that are to be registers. DT_APART: functions that stay functions, for the rare
- * case. DT_CONSTANT: a kernel's parameter, const too, that functions get by reference without a copy of it. */
-#ifdef __CUDACC__
-#define DT_UNROLL   _Pragma("unroll")
-#define DT_APART    __noinline__
-#define DT_CONSTANT __grid_constant__
-#else
-#define DT_UNROLL
-#define DT_APART
-#define DT_CONSTANT
-#endif
-
 template <class Index> struct dt_divisor;
 
 /* For dividends below 2^31. */
@@ -71,12 +59,6 @@ template <class Visit> static inline void dt_by_index(int64_t count, Visit visit
         visit((uint32_t)0);
     else
         visit((int64_t)0);
-}
-
-/* Are four elements of x at a time at addresses of their own size, for dt_load4 and dt_store4? Parameters lie packed. */
-static inline bool dt_aligned4(const void *x, dt_dtype type)
-{
-    return reinterpret_cast<uintptr_t>(x) % (4 * dt_dtype_size(type)) == 0;
 }
 
 #endif

@@ -1,5 +1,5 @@
 /* All that Duet asks of cuDNN: one convolution or one of its two gradients. dnn.cu is over the library; on the simulator
- * tests/cudasim/dnn.cpp stands in for it, so nothing else in kernels/cuda includes cuDNN's headers.
+ * tests/cudasim/dnn.cpp stands in for it. Only dnn.cu and sdpa.cu include cuDNN's headers (cudnn_plan.h).
  *
  *     y[n, i, j, o] = sum over ki, kj, c of x[n, i stride - padding + ki dilation, ..., c] weight[o, ki, kj, c]
  *

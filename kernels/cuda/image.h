@@ -5,9 +5,6 @@
 #define DUET_KERNELS_CUDA_IMAGE_H
 
 #include "kernels/cuda/divide.h"
-#include "kernels/cuda/launch.h"
-
-#include <type_traits>
 
 /* The work on one image batch, in items of `wide` channels of a pixel. */
 struct dt_pixels {
@@ -42,23 +39,6 @@ template <int WIDE> static __device__ __forceinline__ dt_place dt_place_of(const
     return {line / p.height, line % p.height, pixel % p.width, item % p.groups * WIDE};
 }
 
-/* WIDE elements, one or four. */
-template <int WIDE, class T> static __device__ __forceinline__ void dt_load_wide(const T *x, int64_t i, float to[WIDE])
-{
-    if constexpr (WIDE == 4)
-        dt_load4(x, i, to);
-    else
-        to[0] = dt_load(x, i);
-}
-
-template <int WIDE, class T> static __device__ __forceinline__ void dt_store_wide(T *x, int64_t i, const float from[WIDE])
-{
-    if constexpr (WIDE == 4)
-        dt_store4(x, i, from);
-    else
-        dt_store(x, i, from[0]);
-}
-
 /* For a kernel that computes output 0 from input 0, both images of one type: calls launch(type, wide, pixels, grid) with a
  * zero of the element type, the width as an integral constant, and the result's pixels. */
 template <class Launch> static inline void dt_by_pixels(const dt_call *call, Launch launch)
@@ -72,10 +52,7 @@ template <class Launch> static inline void dt_by_pixels(const dt_call *call, Lau
             dt_pixels pixels = dt_pixels_of(shape, wide());
             launch(zero, wide, pixels, dt_grid(pixels.count, DT_BLOCK));
         };
-        if (four)
-            with(std::integral_constant<int, 4>());
-        else
-            with(std::integral_constant<int, 1>());
+        dt_by_fours(four, with);
     });
 }
 

@@ -28,6 +28,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdint.h>
+#include <type_traits>
 
 extern "C" {
 #include "kernels/backend.h"
@@ -35,13 +36,18 @@ extern "C" {
 }
 
 /* DT_LAUNCH(kernel, grid, block, bytes of dynamic shared memory, arguments...), on the current stream. A template's
- * name with commas goes into parentheses. */
+ * name with commas goes into parentheses. DT_UNROLL: before loops of a fixed length over arrays that are to be registers.
+ * DT_APART: functions that stay functions, for the rare case. DT_CONSTANT: a kernel's parameter, const too, that functions
+ * get by reference without a copy of it. */
 #ifdef __CUDACC__
 #define DT_LAUNCH(kernel, grid, block, shared, ...) kernel<<<grid, block, shared, dt_cuda_stream()>>>(__VA_ARGS__)
 #define DT_SHARED(type, name, count) __shared__ type name[count]
 #define DT_DYNAMIC_SHARED(type, name)                                                                             \
     extern __shared__ __align__(16) unsigned char dt_dynamic_shared[];                                            \
     type *name = reinterpret_cast<type *>(dt_dynamic_shared)
+#define DT_UNROLL   _Pragma("unroll")
+#define DT_APART    __noinline__
+#define DT_CONSTANT __grid_constant__
 #else
 #define DT_LAUNCH(kernel, grid, block, shared, ...)                                                               \
     cudasim_launch({#kernel, __FILE__, __LINE__}, grid, block, shared, dt_cuda_stream(), kernel, __VA_ARGS__)
@@ -49,6 +55,9 @@ extern "C" {
     static const char name##_site = 0;                                                                            \
     type *name = static_cast<type *>(cudasim_shared(&name##_site, #name, sizeof(type) * (count)))
 #define DT_DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(cudasim_dynamic_shared())
+#define DT_UNROLL
+#define DT_APART
+#define DT_CONSTANT
 #endif
 
 /* ---- Host ---- */
@@ -91,12 +100,16 @@ static inline unsigned dt_grid(int64_t n, int64_t each)
     return (unsigned)(blocks < DT_MAX_GRID ? blocks : DT_MAX_GRID);
 }
 
-/* Calls visit with a zero of the element type that a float tensor has: dt_by_type(x->dtype, [&](auto zero) {
- * using T = decltype(zero); ... }). */
 struct dt_bf16 {
     uint16_t bits;
 };
 
+template <class T> struct alignas(4 * sizeof(T)) dt_four {
+    T of[4];
+};
+
+/* Calls visit with a zero of the element type that a float tensor has: dt_by_type(x->dtype, [&](auto zero) {
+ * using T = decltype(zero); ... }). */
 template <class Visit> static inline void dt_by_type(dt_dtype type, Visit visit)
 {
     if (type == DT_BF16)
@@ -104,6 +117,34 @@ template <class Visit> static inline void dt_by_type(dt_dtype type, Visit visit)
     else
         visit(float{});
 }
+
+/* Calls visit with std::integral_constant 4 or 1: the elements that a thread takes at a time. */
+template <class Visit> static inline void dt_by_fours(bool fours, Visit visit)
+{
+    if (fours)
+        visit(std::integral_constant<int, 4>{});
+    else
+        visit(std::integral_constant<int, 1>{});
+}
+
+static inline bool dt_aligned(const void *x, size_t to)
+{
+    return reinterpret_cast<uintptr_t>(x) % to == 0;
+}
+
+/* Can dt_load4 and dt_store4 begin at x? Allocations can, but parameters and their gradients lie packed. */
+static inline bool dt_aligned4(const void *x, dt_dtype type)
+{
+    return dt_aligned(x, 4 * dt_dtype_size(type));
+}
+
+template <class T> static inline bool dt_aligned4(const T *x)
+{
+    return dt_aligned(x, sizeof(dt_four<T>));
+}
+
+/* Enqueues to[i] = from[i], float32 or bfloat16 each. */
+void dt_cuda_convert(void *to, dt_dtype to_type, const void *from, dt_dtype from_type, int64_t count);
 
 /* ---- Device ---- */
 
@@ -154,11 +195,7 @@ template <class T> static __device__ __forceinline__ void dt_store(T *x, int64_t
     x[i] = narrow;
 }
 
-/* Four neighbours at once, i a multiple of 4 and x aligned as allocations are: what keeps the memory's bandwidth busy. */
-template <class T> struct alignas(4 * sizeof(T)) dt_four {
-    T of[4];
-};
-
+/* Four neighbours at once, i a multiple of 4 and x aligned for them (dt_aligned4): what keeps the memory's bandwidth busy. */
 template <class T> static __device__ __forceinline__ void dt_load4(const T *x, int64_t i, float to[4])
 {
     const dt_four<T> four = *reinterpret_cast<const dt_four<T> *>(x + i);
@@ -172,6 +209,23 @@ template <class T> static __device__ __forceinline__ void dt_store4(T *x, int64_
     for (int k = 0; k < 4; k++)
         dt_narrow_to(&four.of[k], from[k]);
     *reinterpret_cast<dt_four<T> *>(x + i) = four;
+}
+
+/* V neighbours: four, or one wherever it lies. */
+template <int V, class T> static __device__ __forceinline__ void dt_load_some(const T *x, int64_t i, float to[V])
+{
+    if constexpr (V == 4)
+        dt_load4(x, i, to);
+    else
+        to[0] = dt_load(x, i);
+}
+
+template <int V, class T> static __device__ __forceinline__ void dt_store_some(T *x, int64_t i, const float from[V])
+{
+    if constexpr (V == 4)
+        dt_store4(x, i, from);
+    else
+        dt_store(x, i, from[0]);
 }
 
 /* The thread's number in the grid, and how many threads the grid has, for blocks of one dimension. */

@@ -5,9 +5,6 @@
  * Sums are float32 within a block and float64 beyond. Which rows a block has follows from the shape alone, and so do the
  * bits of the results. */
 #include "kernels/cuda/layer_norm.h"
-
-#include <type_traits>
-
 #include "kernels/cuda/team.h"
 
 namespace
@@ -138,16 +135,15 @@ template <class T> void layer_norm(const dt_call *call)
     const float *gamma = (const float *)call->in[1], *beta = (const float *)call->in[2];
     T *y = (T *)call->out[0];
     float *means = (float *)call->out[1], *rstds = (float *)call->out[2];
-    bool fours = r.width % 4 == 0 && in_fours(x) && in_fours(gamma) && in_fours(beta) && in_fours(y);
+    bool fours = r.width % 4 == 0 && dt_aligned4(x) && dt_aligned4(gamma) && dt_aligned4(beta) && dt_aligned4(y);
     if (fours && by_width(r.width, [&](auto n) {
             DT_LAUNCH((layer_norm_kernel<decltype(n)::value, T>), dt_grid(r.count, warps.y), warps, 0, x, gamma, beta, r, y,
                       means, rstds);
         }))
         return;
-    if (r.width <= SHORT_ROW)
-        DT_LAUNCH((layer_norm_any_kernel<DT_WARP, T>), dt_grid(r.count, warps.y), warps, 0, x, gamma, beta, r, y, means, rstds);
-    else
-        DT_LAUNCH((layer_norm_any_kernel<DT_BLOCK, T>), dt_grid(r.count, 1), DT_BLOCK, 0, x, gamma, beta, r, y, means, rstds);
+    by_team(r.width <= SHORT_ROW, r.count, [&](auto threads, unsigned grid, dim3 block) {
+        DT_LAUNCH((layer_norm_any_kernel<threads(), T>), grid, block, 0, x, gamma, beta, r, y, means, rstds);
+    });
 }
 
 /* ---- Its gradient: with xn = (x - mean) rstd and g = gamma dy, dx = rstd (g - mean(g) - xn mean(g xn)). ---- */
@@ -295,14 +291,13 @@ template <class T> void layer_norm_grad(const dt_call *call)
                        (const float *)call->in[3], (const T *)call->in[4],     rows_of(call->node),
                        (T *)call->out[0],          (float *)call->workspace};
     int64_t parts = dt_parts(f.r.count, f.r.each);
-    bool fours = f.r.width % 4 == 0 && in_fours(f.x) && in_fours(f.gamma) && in_fours(f.dy) && in_fours(f.dx);
+    bool fours = f.r.width % 4 == 0 && dt_aligned4(f.x) && dt_aligned4(f.gamma) && dt_aligned4(f.dy) && dt_aligned4(f.dx);
     if (!fours || !by_width(f.r.width, [&](auto n) {
             DT_LAUNCH((layer_norm_grad_kernel<decltype(n)::value, T>), (unsigned)parts, dim3(DT_WARP, GRAD_WARPS), 0, f);
         })) {
-        if (f.r.width <= SHORT_ROW)
-            DT_LAUNCH((layer_norm_grad_any_kernel<DT_WARP, T>), dt_grid(f.r.count, warps.y), warps, 0, f);
-        else
-            DT_LAUNCH((layer_norm_grad_any_kernel<DT_BLOCK, T>), dt_grid(f.r.count, 1), DT_BLOCK, 0, f);
+        by_team(f.r.width <= SHORT_ROW, f.r.count, [&](auto threads, unsigned grid, dim3 block) {
+            DT_LAUNCH((layer_norm_grad_any_kernel<threads(), T>), grid, block, 0, f);
+        });
         DT_LAUNCH(layer_norm_columns_kernel<T>, dt_grid(parts * dt_parts(f.r.width, DT_WARP), 1), warps, 0, f);
     }
     DT_LAUNCH(sum_parts_kernel, dt_grid(2 * f.r.width, DT_WARP), dim3(DT_WARP, DT_WARP), 0, f.part, parts, f.r.width,

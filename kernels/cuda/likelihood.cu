@@ -1,8 +1,4 @@
 /* Log-likelihoods, one pass over the decoder's output each way. A row has a warp, or a block where it is long. */
-#include "kernels/cuda/launch.h"
-
-#include <type_traits>
-
 #include "kernels/cuda/team.h"
 
 extern "C" {
@@ -19,14 +15,6 @@ struct rows {
     int64_t count, width, each; /* `each` rows of logits belong to one of x */
 };
 
-template <int VECTOR> __device__ __forceinline__ void load(const float *x, int64_t i, float to[VECTOR])
-{
-    if constexpr (VECTOR == 4)
-        dt_load4(x, i, to);
-    else
-        to[0] = dt_load(x, i);
-}
-
 /* sum x l - log(1 + e^l) over a thread's share of a row. With log(1 + e^l) = max(l, 0) + log(1 + e^-|l|) the sum of
  * logarithms is that of a product, so that one logarithm serves many elements. */
 template <int THREADS, int VECTOR> __device__ double share_of_row(const float *logits, const float *x, int64_t width)
@@ -36,8 +24,8 @@ template <int THREADS, int VECTOR> __device__ double share_of_row(const float *l
         float sum = 0, product = 1;
         for (int n = 0; n < DEPTH && i < width; n += VECTOR, i += THREADS * VECTOR) {
             float l[VECTOR], sample[VECTOR];
-            load<VECTOR>(logits, i, l);
-            load<VECTOR>(x, i, sample);
+            dt_load_some<VECTOR>(logits, i, l);
+            dt_load_some<VECTOR>(x, i, sample);
             for (int k = 0; k < VECTOR; k++) {
                 sum += sample[k] * l[k] - (l[k] > 0 ? l[k] : 0);
                 product += product * expf(-fabsf(l[k]));
@@ -66,14 +54,11 @@ __global__ void grad_kernel(const float *logits, const float *x, const float *up
     for (int64_t r = first_row(); r < s.count; r += row_stride())
         for (int64_t i = threadIdx.x * VECTOR; i < s.width; i += THREADS * VECTOR) {
             float l[VECTOR], sample[VECTOR], u = upstream[r];
-            load<VECTOR>(logits + r * s.width, i, l);
-            load<VECTOR>(x + r / s.each * s.width, i, sample);
+            dt_load_some<VECTOR>(logits + r * s.width, i, l);
+            dt_load_some<VECTOR>(x + r / s.each * s.width, i, sample);
             for (int k = 0; k < VECTOR; k++)
                 l[k] = u * (sample[k] - 1 / (1 + expf(-l[k])));
-            if constexpr (VECTOR == 4)
-                dt_store4(dx + r * s.width, i, l);
-            else
-                dt_store(dx + r * s.width, i, l[0]);
+            dt_store_some<VECTOR>(dx + r * s.width, i, l);
         }
 }
 
@@ -86,28 +71,18 @@ rows rows_of(const dt_node *node)
 /* Calls launch with the team and the vector, as constants, that rows of this width have. */
 template <class Launch> void by_width(const dt_call *call, rows s, Launch launch)
 {
-    std::integral_constant<int, DT_WARP> warp;
-    std::integral_constant<int, DT_BLOCK> block;
-    std::integral_constant<int, 1> one;
-    std::integral_constant<int, 4> four;
-    bool small = s.width <= SHORT_ROW;
-    bool fours = s.width % 4 == 0 && in_fours(call->in[0]) && in_fours(call->in[1]) && in_fours(call->out[0]);
-    unsigned grid = dt_grid(s.count, small ? warps.y : 1);
-    if (small && fours)
-        launch(warp, four, grid, warps);
-    else if (small)
-        launch(warp, one, grid, warps);
-    else if (fours)
-        launch(block, four, grid, dim3(DT_BLOCK));
-    else
-        launch(block, one, grid, dim3(DT_BLOCK));
+    const float *logits = (const float *)call->in[0], *x = (const float *)call->in[1], *out = (const float *)call->out[0];
+    bool fours = s.width % 4 == 0 && dt_aligned4(logits) && dt_aligned4(x) && dt_aligned4(out);
+    by_team(s.width <= SHORT_ROW, s.count, [&](auto threads, unsigned grid, dim3 team) {
+        dt_by_fours(fours, [&](auto vector) { launch(threads, vector, grid, team); });
+    });
 }
 
 void run_rows(const dt_call *call)
 {
     rows s = rows_of(call->node);
     by_width(call, s, [&](auto threads, auto vector, unsigned grid, dim3 team) {
-        DT_LAUNCH((rows_kernel<decltype(threads)::value, decltype(vector)::value>), grid, team, 0, (const float *)call->in[0],
+        DT_LAUNCH((rows_kernel<threads(), vector()>), grid, team, 0, (const float *)call->in[0],
                   (const float *)call->in[1], s, (float *)call->out[0]);
     });
     dt_cuda_check(call, "bernoulli_rows");
@@ -117,7 +92,7 @@ void run_grad(const dt_call *call)
 {
     rows s = rows_of(call->node);
     by_width(call, s, [&](auto threads, auto vector, unsigned grid, dim3 team) {
-        DT_LAUNCH((grad_kernel<decltype(threads)::value, decltype(vector)::value>), grid, team, 0, (const float *)call->in[0],
+        DT_LAUNCH((grad_kernel<threads(), vector()>), grid, team, 0, (const float *)call->in[0],
                   (const float *)call->in[1], (const float *)call->in[2], s, (float *)call->out[0]);
     });
     dt_cuda_check(call, "bernoulli_rows_grad");

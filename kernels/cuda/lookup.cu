@@ -1,5 +1,6 @@
 /* Lookups by ids, and the way back where no two ids meet. */
 #include "kernels/cuda/lookup.h"
+#include "kernels/cuda/units.h"
 
 #include <stdio.h>
 
@@ -53,10 +54,6 @@ void dt_embedding_run(const dt_call *call)
 namespace
 {
 
-struct alignas(16) wide {
-    uint32_t of[4];
-};
-
 /* x is [samples, steps, width] in units. */
 template <class Index> struct samples {
     Index count; /* of units of the result */
@@ -92,8 +89,7 @@ __global__ void gather_grad_kernel(const Unit *x, const int32_t *index, samples<
 template <class Visit> void by_samples(const dt_call *call, const dt_tensor *whole, Visit visit)
 {
     int64_t size = (int64_t)dt_dtype_size(whole->dtype), bytes = whole->shape.dim[2] * size;
-    uint64_t all = reinterpret_cast<uintptr_t>(call->in[0]) | reinterpret_cast<uintptr_t>(call->out[0]) | (uint64_t)bytes;
-    auto with = [&](auto unit) {
+    dt_by_unit(dt_address(call->in[0]) | dt_address(call->out[0]) | (uint64_t)bytes, [&](auto unit) {
         int64_t each = (int64_t)sizeof unit, count = dt_count(&call->node->output[0].shape) * size / each;
         dt_by_index(count, [&](auto zero) {
             samples<decltype(zero)> s;
@@ -102,13 +98,7 @@ template <class Visit> void by_samples(const dt_call *call, const dt_tensor *who
             dt_divide_by(&s.width, bytes / each);
             visit(unit, s);
         });
-    };
-    if (all % 16 == 0)
-        with(wide{});
-    else if (all % 4 == 0)
-        with(uint32_t{});
-    else
-        with(uint16_t{});
+    });
 }
 
 } // namespace

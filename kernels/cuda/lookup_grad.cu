@@ -2,6 +2,7 @@
  * positions are sorted by id (a radix sort, which keeps the order of equal ids), so that an id's positions are a run; runs of
  * up to PART are summed at once, longer ones in parts, since a padding or start token is in every text. */
 #include "kernels/cuda/lookup.h"
+#include "kernels/cuda/team.h"
 
 #include <stdio.h>
 
@@ -189,8 +190,7 @@ __device__ int later_part(const runs &r, int window)
 /* A warp has a slot and a group of columns; part is [2, windows, width]. */
 template <int V, class T> __global__ void parts_kernel(const T *dy, runs r, int windows, float *part)
 {
-    int64_t warps = (int64_t)gridDim.x * blockDim.y;
-    for (int64_t item = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; item < (int64_t)2 * windows * r.groups; item += warps) {
+    for (int64_t item = first_row(); item < (int64_t)2 * windows * r.groups; item += row_stride()) {
         int slot = (int)(item / r.groups), column = ((int)(item % r.groups) * DT_WARP + threadIdx.x) * V;
         int from = slot < windows ? first_part(r, slot) : later_part(r, slot - windows);
         if (from < 0 || column >= r.width)
@@ -301,14 +301,13 @@ int sort_ids(const dt_call *call, const layout &l, char *room)
 
 template <int V, class T> void sum_runs(const T *dy, const runs &r, const layout &l, float *part, float *dx)
 {
-    const dim3 block(DT_WARP, DT_BLOCK / DT_WARP);
     dt_divisor<uint32_t> groups;
     dt_divide_by(&groups, r.groups);
     DT_LAUNCH(edges_kernel, dt_grid(r.positions, DT_BLOCK), DT_BLOCK, 0, r);
-    DT_LAUNCH((parts_kernel<V, T>), dt_grid((int64_t)2 * l.windows * r.groups, block.y), block, 0, dy, r, l.windows, part);
+    DT_LAUNCH((parts_kernel<V, T>), dt_grid((int64_t)2 * l.windows * r.groups, warps.y), warps, 0, dy, r, l.windows, part);
     DT_LAUNCH(totals_kernel<V>, dt_grid((int64_t)l.windows * r.groups, 1), dim3(DT_WARP, TOTAL_WARPS), 0, part, r, l.windows,
               dx);
-    DT_LAUNCH((runs_kernel<V, T>), dt_grid((int64_t)r.rows * r.groups, block.y), block, 0, dy, r, groups, dx);
+    DT_LAUNCH((runs_kernel<V, T>), dt_grid((int64_t)r.rows * r.groups, warps.y), warps, 0, dy, r, groups, dx);
 }
 
 } // namespace

@@ -1,7 +1,9 @@
 /* Matrix products over cuBLASLt (blas.h). Bias, ReLU, GELU by tanh, and a residual without an activation are done by the
  * product on its way out; what the library does not know (GELU by erf, quick GELU, a residual after an activation or of another
  * type, epilogues that it refuses) is one pass over the result afterwards, in place. */
+#include "kernels/cuda/activations.h"
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/divide.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +21,9 @@ __device__ float activate(float x, dt_activation activation)
 {
     switch (activation) {
     case DT_ACT_RELU: return x > 0 || x != x ? x : 0;
-    case DT_ACT_GELU: return 0.5f * x * (1 + erff(x * 0.707106781186547524f));
-    case DT_ACT_GELU_TANH: return 0.5f * x * (1 + tanhf(0.797884560802865356f * (x + 0.044715f * x * x * x)));
-    case DT_ACT_QUICK_GELU: return x / (1 + expf(-1.702f * x));
+    case DT_ACT_GELU: return gelu(x);
+    case DT_ACT_GELU_TANH: return gelu_tanh(x);
+    case DT_ACT_QUICK_GELU: return quick_gelu(x);
     default: return x;
     }
 }
@@ -32,24 +34,15 @@ struct addend {
     bool narrow; /* bfloat16 */
 };
 
-/* WIDTH neighbours: 4 by one access, or 1. */
-template <int WIDTH, class T> __device__ __forceinline__ void load(const T *x, int64_t i, float *to)
-{
-    if (WIDTH == 4)
-        dt_load4(x, i, to);
-    else
-        *to = dt_load(x, i);
-}
-
 template <int WIDTH> __device__ __forceinline__ void add(addend a, int64_t i, float *to)
 {
     float more[4];
     if (!a.data)
         return;
     if (a.narrow)
-        load<WIDTH>((const dt_bf16 *)a.data, i, more);
+        dt_load_some<WIDTH>((const dt_bf16 *)a.data, i, more);
     else
-        load<WIDTH>((const float *)a.data, i, more);
+        dt_load_some<WIDTH>((const float *)a.data, i, more);
     for (int k = 0; k < WIDTH; k++)
         to[k] += more[k];
 }
@@ -66,43 +59,27 @@ template <int WIDTH, class Index, class T> __global__ void finish_kernel(T *y, f
 {
     for (Index i = (Index)dt_thread() * WIDTH; i < (Index)f.count; i += (Index)dt_threads() * WIDTH) {
         float value[4];
-        load<WIDTH>(y, i, value);
+        dt_load_some<WIDTH>(y, i, value);
         add<WIDTH>(f.bias, i % (Index)f.columns, value);
         for (int k = 0; k < WIDTH; k++)
             value[k] = activate(value[k], f.activation);
         add<WIDTH>(f.residual, i, value);
-        if (WIDTH == 4)
-            dt_store4(y, i, value);
-        else
-            dt_store(y, i, *value);
+        dt_store_some<WIDTH>(y, i, value);
     }
 }
 
-bool aligned(const void *memory)
+bool by_fours(const addend &a)
 {
-    return (uintptr_t)memory % 16 == 0;
+    return dt_aligned4(a.data, a.narrow ? DT_BF16 : DT_F32);
 }
 
 template <class T> void finish_of(T *y, const finish &f)
 {
-    bool fours = f.columns % 4 == 0 && aligned(y) && aligned(f.bias.data) && aligned(f.residual.data);
-    bool small = f.count <= INT32_MAX; /* with room for a step of the whole grid beyond it */
-    unsigned grid = dt_grid(f.count, DT_BLOCK * (fours ? 4 : 1));
-    if (fours && small)
-        DT_LAUNCH((finish_kernel<4, uint32_t, T>), grid, DT_BLOCK, 0, y, f);
-    else if (fours)
-        DT_LAUNCH((finish_kernel<4, int64_t, T>), grid, DT_BLOCK, 0, y, f);
-    else if (small)
-        DT_LAUNCH((finish_kernel<1, uint32_t, T>), grid, DT_BLOCK, 0, y, f);
-    else
-        DT_LAUNCH((finish_kernel<1, int64_t, T>), grid, DT_BLOCK, 0, y, f);
-}
-
-/* x in the other type: a bias, for a product whose result is of that one. */
-template <class From, class To> __global__ void convert_kernel(const From *x, int64_t count, To *y)
-{
-    for (int64_t i = dt_thread(); i < count; i += dt_threads())
-        dt_store(y, i, dt_load(x, i));
+    dt_by_fours(f.columns % 4 == 0 && dt_aligned4(y) && by_fours(f.bias) && by_fours(f.residual), [&](auto width) {
+        dt_by_index(f.count, [&](auto zero) {
+            DT_LAUNCH((finish_kernel<width(), decltype(zero), T>), dt_grid(f.count, DT_BLOCK * width()), DT_BLOCK, 0, y, f);
+        });
+    });
 }
 
 /* ---- Plans ---- */
@@ -201,16 +178,6 @@ bool prepare_linear(dt_preparation *preparation)
     return settle(preparation, p, s);
 }
 
-const void *convert(const void *bias, dt_dtype from, int64_t count, void *to)
-{
-    unsigned grid = dt_grid(count, DT_BLOCK);
-    if (from == DT_BF16)
-        DT_LAUNCH((convert_kernel<dt_bf16, float>), grid, DT_BLOCK, 0, (const dt_bf16 *)bias, count, (float *)to);
-    else
-        DT_LAUNCH((convert_kernel<float, dt_bf16>), grid, DT_BLOCK, 0, (const float *)bias, count, (dt_bf16 *)to);
-    return to;
-}
-
 void run_linear(const dt_call *call)
 {
     const dt_node *node = call->node;
@@ -218,11 +185,11 @@ void run_linear(const dt_call *call)
     const plan *s = (const plan *)call->state;
     const void *bias = f->bias ? call->in[2] : NULL, *residual = f->residual ? call->in[node->inputs - 1] : NULL;
     int64_t columns = node->input[1]->shape.dim[0], count = dt_count(&node->output[0].shape);
-    const void *with = bias;
+    void *converted = (char *)call->workspace + s->converted;
     if (s->convert_bias)
-        with = convert(bias, node->input[2]->dtype, columns, (char *)call->workspace + s->converted);
-    dt_blas_run(s->blas, call->in[0], call->in[1], s->bias ? with : NULL, s->residual ? residual : NULL, call->out[0],
-                call->workspace, call);
+        dt_cuda_convert(converted, node->output[0].dtype, bias, node->input[2]->dtype, columns);
+    dt_blas_run(s->blas, call->in[0], call->in[1], !s->bias ? NULL : s->convert_bias ? converted : bias,
+                s->residual ? residual : NULL, call->out[0], call->workspace, call);
     if (s->finish) {
         finish rest = {count, columns, {}, {}, f->activation};
         if (!s->bias && bias)

@@ -287,12 +287,11 @@ template <class T> void norm(const dt_call *call)
     pair *part = (pair *)call->workspace;
     float *means = (float *)call->out[1], *seconds = (float *)call->out[2];
     unsigned blocks = dt_grid(blocks_of(g), 1);
-    g.fours = g.c % 4 == 0 && in_fours(x) && in_fours(y);
+    g.fours = g.c % 4 == 0 && dt_aligned4(x) && dt_aligned4(y);
     DT_LAUNCH(moments_kernel<T>, blocks, DT_BLOCK, 0, x, g, part);
-    if (g.c / g.groups * g.parts <= FEW)
-        DT_LAUNCH(settle_kernel<DT_WARP>, dt_grid(g.samples * g.groups, warps.y), warps, 0, part, g, means, seconds);
-    else
-        DT_LAUNCH(settle_kernel<DT_BLOCK>, dt_grid(g.samples * g.groups, 1), DT_BLOCK, 0, part, g, means, seconds);
+    by_team(g.c / g.groups * g.parts <= FEW, g.samples * g.groups, [&](auto threads, unsigned teams, dim3 block) {
+        DT_LAUNCH(settle_kernel<threads()>, teams, block, 0, part, g, means, seconds);
+    });
     DT_LAUNCH(apply_kernel<T>, blocks, DT_BLOCK, 0, x, (const float *)call->in[1], (const float *)call->in[2], g, means,
               seconds, y);
 }
@@ -429,17 +428,16 @@ template <class T> void norm_grad(const dt_call *call)
                      (const T *)call->in[4], grid_of(call->node),        (T *)call->out[0],          (float *)call->out[1],
                      (float *)call->out[2],  (pair *)call->workspace};
     f.factor = f.part + f.g.samples * f.g.c * f.g.parts;
-    f.g.fours = f.g.c % 4 == 0 && in_fours(f.x) && in_fours(f.dy) && in_fours(f.dx);
+    f.g.fours = f.g.c % 4 == 0 && dt_aligned4(f.x) && dt_aligned4(f.dy) && dt_aligned4(f.dx);
     unsigned blocks = dt_grid(blocks_of(f.g), 1);
     DT_LAUNCH(products_kernel<T>, blocks, DT_BLOCK, 0, f);
-    if (f.g.c / f.g.groups * f.g.parts <= FEW)
-        DT_LAUNCH((settle_factors_kernel<DT_WARP, T>), dt_grid(f.g.samples * f.g.groups, warps.y), warps, 0, f);
-    else
-        DT_LAUNCH((settle_factors_kernel<DT_BLOCK, T>), dt_grid(f.g.samples * f.g.groups, 1), DT_BLOCK, 0, f);
-    if (!f.g.batch && f.g.samples * f.g.parts <= FEW)
-        DT_LAUNCH((settle_channels_kernel<DT_WARP, T>), dt_grid(f.g.c, warps.y), warps, 0, f);
-    else if (!f.g.batch)
-        DT_LAUNCH((settle_channels_kernel<DT_BLOCK, T>), dt_grid(f.g.c, 1), DT_BLOCK, 0, f);
+    by_team(f.g.c / f.g.groups * f.g.parts <= FEW, f.g.samples * f.g.groups, [&](auto threads, unsigned teams, dim3 block) {
+        DT_LAUNCH((settle_factors_kernel<threads(), T>), teams, block, 0, f);
+    });
+    if (!f.g.batch)
+        by_team(f.g.samples * f.g.parts <= FEW, f.g.c, [&](auto threads, unsigned teams, dim3 block) {
+            DT_LAUNCH((settle_channels_kernel<threads(), T>), teams, block, 0, f);
+        });
     DT_LAUNCH(apply_grad_kernel<T>, blocks, DT_BLOCK, 0, f);
 }
 

@@ -81,7 +81,7 @@ void run(const dt_call *call)
     dt_by_type(call->node->output[0].dtype, [&](auto zero) {
         using T = decltype(zero);
         constexpr int G = 16 / sizeof(T);
-        if ((uintptr_t)call->in[0] % G == 0 && (uintptr_t)call->out[0] % 16 == 0)
+        if (dt_aligned(call->in[0], G) && dt_aligned(call->out[0], 16))
             start<T, G>(call);
         else
             start<T, 1>(call);

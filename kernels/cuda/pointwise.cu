@@ -5,8 +5,8 @@
  * costs little beside eight elements of it, and is the same for all threads, so that warps do not diverge. What the
  * instruction before gave is at hand; older results and the operands are in a few numbered slots, which the host gives out, and
  * which are registers where the chain needs no more of them than kernels are made for. */
+#include "kernels/cuda/activations.h"
 #include "kernels/cuda/divide.h"
-#include "kernels/cuda/launch.h"
 
 extern "C" {
 extern const dt_kernel dt_cuda_pointwise[];
@@ -52,49 +52,7 @@ template <class Index> struct program {
     order step[DT_CHAIN_STEPS];
 };
 
-/* ---- Functions ---- */
-
-__device__ float sigmoid(float x)
-{
-    return 1 / (1 + expf(-x));
-}
-
-__device__ float normal_density(float x)
-{
-    return 0.398942280401432678f * expf(-0.5f * x * x);
-}
-
-__device__ float normal_cdf(float x)
-{
-    return 0.5f * (1 + erff(x * 0.707106781186547524f));
-}
-
-__device__ float gelu_slope(float x)
-{
-    return normal_cdf(x) + x * normal_density(x);
-}
-
-__device__ float gelu_tanh_inner(float x)
-{
-    return tanhf(0.797884560802865356f * (x + 0.044715f * x * x * x));
-}
-
-__device__ float gelu_tanh_slope(float x)
-{
-    float t = gelu_tanh_inner(x), u = 0.797884560802865356f * (1 + 3 * 0.044715f * x * x);
-    return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * u;
-}
-
-__device__ float quick_gelu_slope(float x)
-{
-    float s = sigmoid(1.702f * x);
-    return s + 1.702f * x * s * (1 - s);
-}
-
-__device__ float softplus(float x)
-{
-    return (x > 0 ? x : 0) + log1pf(expf(-fabsf(x)));
-}
+/* ---- Instructions ---- */
 
 /* last = code(a, b) for all N elements. */
 template <int N>
@@ -140,9 +98,9 @@ __device__ __forceinline__ void compute(const order &o, const float (&a)[N], con
         EACH(DT_PW_SIGMOID, sigmoid(x));
         EACH(DT_PW_TANH, tanhf(x));
         EACH(DT_PW_SOFTPLUS, softplus(x));
-        EACH(DT_PW_GELU, x * normal_cdf(x));
-        EACH(DT_PW_GELU_TANH, 0.5f * x * (1 + gelu_tanh_inner(x)));
-        EACH(DT_PW_QUICK_GELU, x * sigmoid(1.702f * x));
+        EACH(DT_PW_GELU, gelu(x));
+        EACH(DT_PW_GELU_TANH, gelu_tanh(x));
+        EACH(DT_PW_QUICK_GELU, quick_gelu(x));
     }
 #undef EACH
 }

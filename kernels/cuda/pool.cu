@@ -81,19 +81,19 @@ template <int WIDE, class T> __global__ void max_kernel(const T *x, windows w, d
         const T *image = x + p.image * w.rows.x * w.columns.x * w.channels + p.channel;
         places<WIDE> best;
         float most[WIDE], value[WIDE];
-        dt_load_wide<WIDE>(image, (rows.first * w.columns.x + columns.first) * w.channels, most);
+        dt_load_some<WIDE>(image, (rows.first * w.columns.x + columns.first) * w.channels, most);
         for (int c = 0; c < WIDE; c++)
             best.of[c] = (int32_t)(rows.first * w.columns.x + columns.first);
         for (int64_t i = rows.first; i < rows.end; i++)
             for (int64_t j = columns.first; j < columns.end; j++) {
-                dt_load_wide<WIDE>(image, (i * w.columns.x + j) * w.channels, value);
+                dt_load_some<WIDE>(image, (i * w.columns.x + j) * w.channels, value);
                 for (int c = 0; c < WIDE; c++) {
                     bool better = !(value[c] <= most[c]) && most[c] == most[c];
                     most[c] = better ? value[c] : most[c];
                     best.of[c] = better ? (int32_t)(i * w.columns.x + j) : best.of[c];
                 }
             }
-        dt_store_wide<WIDE>(y, at * WIDE, most);
+        dt_store_some<WIDE>(y, at * WIDE, most);
         *reinterpret_cast<places<WIDE> *>(index + at * WIDE) = best;
     }
 }
@@ -110,11 +110,11 @@ __global__ void max_grad_kernel(const T *dy, const int32_t *index, windows w, dt
             for (int64_t j = columns.first; j < columns.end; j++) {
                 int64_t from = ((p.image * w.rows.y + i) * w.columns.y + j) * w.channels + p.channel;
                 places<WIDE> best = load_index<WIDE>(index, from);
-                dt_load_wide<WIDE>(dy, from, value);
+                dt_load_some<WIDE>(dy, from, value);
                 for (int c = 0; c < WIDE; c++)
                     sum[c] += best.of[c] == here ? value[c] : 0;
             }
-        dt_store_wide<WIDE>(dx, at * WIDE, sum);
+        dt_store_some<WIDE>(dx, at * WIDE, sum);
     }
 }
 
@@ -127,7 +127,7 @@ template <int WIDE, class T> __global__ void pick_kernel(const T *x, const int32
         float value[WIDE];
         for (int c = 0; c < WIDE; c++)
             value[c] = dt_load(image, best.of[c] * w.channels + c);
-        dt_store_wide<WIDE>(y, at * WIDE, value);
+        dt_store_some<WIDE>(y, at * WIDE, value);
     }
 }
 
@@ -142,13 +142,13 @@ template <int WIDE, class T> __global__ void average_kernel(const T *x, windows 
         float sum[WIDE] = {}, value[WIDE];
         for (int64_t i = rows.first; i < rows.end; i++)
             for (int64_t j = columns.first; j < columns.end; j++) {
-                dt_load_wide<WIDE>(image, (i * w.columns.x + j) * w.channels, value);
+                dt_load_some<WIDE>(image, (i * w.columns.x + j) * w.channels, value);
                 for (int c = 0; c < WIDE; c++)
                     sum[c] += value[c];
             }
         for (int c = 0; c < WIDE; c++)
             sum[c] /= length(w.rows, p.row) * length(w.columns, p.column);
-        dt_store_wide<WIDE>(y, at * WIDE, sum);
+        dt_store_some<WIDE>(y, at * WIDE, sum);
     }
 }
 
@@ -161,11 +161,11 @@ template <int WIDE, class T> __global__ void average_grad_kernel(const T *dy, wi
         for (int64_t i = rows.first; i < rows.end; i++)
             for (int64_t j = columns.first; j < columns.end; j++) {
                 const float share = 1 / (length(w.rows, i) * length(w.columns, j));
-                dt_load_wide<WIDE>(dy, ((p.image * w.rows.y + i) * w.columns.y + j) * w.channels + p.channel, value);
+                dt_load_some<WIDE>(dy, ((p.image * w.rows.y + i) * w.columns.y + j) * w.channels + p.channel, value);
                 for (int c = 0; c < WIDE; c++)
                     sum[c] += value[c] * share;
             }
-        dt_store_wide<WIDE>(dx, at * WIDE, sum);
+        dt_store_some<WIDE>(dx, at * WIDE, sum);
     }
 }
 

@@ -1,6 +1,6 @@
 /* Random numbers. A thread draws whole Philox blocks of four words, for four neighbours at a time. Seed and step are
  * read from device memory, so that a recorded run draws new numbers each time. */
-#include "kernels/cuda/team.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/random.h"
 
 extern "C" {
@@ -99,7 +99,7 @@ void run_dropout(const dt_call *call)
         const T *x = (const T *)call->in[0];
         T *y = (T *)call->out[0];
         DT_LAUNCH(dropout_kernel<T>, dt_grid(count, 4 * DT_BLOCK), DT_BLOCK, 0, dt_cuda_moment(), *form, x, count,
-                  in_fours(x) && in_fours(y), y);
+                  dt_aligned4(x) && dt_aligned4(y), y);
     });
     dt_cuda_check(call, "dropout");
 }

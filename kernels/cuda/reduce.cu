@@ -4,8 +4,7 @@
  * is long it is cut into parts of fixed length, so that there are blocks enough and partial sums stay exact: a part is
  * summed in float32 by each thread and in float64 beyond that. All lengths follow from the shape alone, and so do the bits
  * of the result. */
-#include "kernels/cuda/divide.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/team.h"
 
 extern "C" {
 extern const dt_kernel dt_cuda_reduce[];
@@ -17,26 +16,12 @@ namespace
 enum {
     ROW_PART = 64 * DT_BLOCK, /* of a row that one block sums */
     COLUMN_PART = 512,        /* of a column that the threads of one block sum */
-    TILE_ROWS = 8,            /* threads beside each other on one column */
-    SHORT_ROW = 1024          /* up to which a warp has a row, and not a block */
+    TILE_ROWS = 8             /* threads beside each other on one column */
 };
 
 struct extent {
     int64_t outer, reduced, inner;
 };
-
-/* Short rows have a warp each, side by side in a block; long ones a block each. */
-const dim3 warps(DT_WARP, DT_BLOCK / DT_WARP);
-
-__device__ __forceinline__ int64_t first_row(void)
-{
-    return (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
-}
-
-__device__ __forceinline__ int64_t row_stride(void)
-{
-    return (int64_t)gridDim.x * blockDim.y;
-}
 
 /* ---- Sums ---- */
 
@@ -53,12 +38,10 @@ template <> struct sum_of<double> {
 template <int V, class From>
 __device__ __forceinline__ void load_terms(const From *x, int64_t i, typename sum_of<From>::type to[V])
 {
-    if constexpr (V == 4)
-        dt_load4(x, i, to);
-    else if constexpr (sizeof(From) == 8)
+    if constexpr (sizeof(From) == sizeof(double))
         to[0] = x[i];
     else
-        to[0] = dt_load(x, i);
+        dt_load_some<V>(x, i, to);
 }
 
 /* A team sums part i % parts of row i / parts, each thread V neighbours at a time; y is [outer, parts]. */
@@ -125,10 +108,10 @@ int64_t parts_of(extent e)
 template <int V, class From, class To> void sum_parts_by(const From *x, extent e, To *y)
 {
     int64_t parts = parts_of(e);
-    if (e.inner == 1 && e.reduced <= SHORT_ROW)
-        DT_LAUNCH((sum_rows_kernel<DT_WARP, V, From, To>), dt_grid(e.outer, warps.y), warps, 0, x, e, parts, y);
-    else if (e.inner == 1)
-        DT_LAUNCH((sum_rows_kernel<DT_BLOCK, V, From, To>), dt_grid(e.outer * parts, 1), DT_BLOCK, 0, x, e, parts, y);
+    if (e.inner == 1)
+        by_team(e.reduced <= SHORT_ROW, e.outer * parts, [&](auto threads, unsigned grid, dim3 block) {
+            DT_LAUNCH((sum_rows_kernel<threads(), V, From, To>), grid, block, 0, x, e, parts, y);
+        });
     else
         DT_LAUNCH((sum_columns_kernel<V, From, To>), dt_grid(e.outer * parts * dt_parts(e.inner, DT_WARP * V), 1),
                   dim3(DT_WARP, TILE_ROWS), 0, x, e, parts, y);
@@ -138,7 +121,7 @@ template <int V, class From, class To> void sum_parts_by(const From *x, extent e
 template <class From, class To> void sum_parts(const From *x, extent e, To *y)
 {
     if constexpr (sizeof(From) < sizeof(double)) {
-        if ((e.inner == 1 ? e.reduced : e.inner) % 4 == 0 && reinterpret_cast<uintptr_t>(x) % (4 * sizeof(From)) == 0) {
+        if ((e.inner == 1 ? e.reduced : e.inner) % 4 == 0 && dt_aligned4(x)) {
             sum_parts_by<4>(x, e, y);
             return;
         }
@@ -409,10 +392,9 @@ void run_max(const dt_call *call)
     rows r = rows_of(call);
     const float *x = (const float *)call->in[0];
     float *y = (float *)call->out[0];
-    if (r.n <= SHORT_ROW)
-        DT_LAUNCH(max_kernel<DT_WARP>, dt_grid(r.count, warps.y), warps, 0, x, r, y);
-    else
-        DT_LAUNCH(max_kernel<DT_BLOCK>, dt_grid(r.count, 1), DT_BLOCK, 0, x, r, y);
+    by_team(r.n <= SHORT_ROW, r.count, [&](auto threads, unsigned grid, dim3 block) {
+        DT_LAUNCH(max_kernel<threads()>, grid, block, 0, x, r, y);
+    });
     dt_cuda_check(call, "max");
 }
 
@@ -421,10 +403,9 @@ void run_argmax(const dt_call *call)
     rows r = rows_of(call);
     const float *x = (const float *)call->in[0];
     int32_t *y = (int32_t *)call->out[0];
-    if (r.n <= SHORT_ROW)
-        DT_LAUNCH(argmax_kernel<DT_WARP>, dt_grid(r.count, warps.y), warps, 0, x, r, y);
-    else
-        DT_LAUNCH(argmax_kernel<DT_BLOCK>, dt_grid(r.count, 1), DT_BLOCK, 0, x, r, y);
+    by_team(r.n <= SHORT_ROW, r.count, [&](auto threads, unsigned grid, dim3 block) {
+        DT_LAUNCH(argmax_kernel<threads()>, grid, block, 0, x, r, y);
+    });
     dt_cuda_check(call, "argmax");
 }
 
@@ -457,7 +438,7 @@ void run_log_softmax(const dt_call *call)
 
 } // namespace
 
-const dt_kernel dt_cuda_reduce[] = {{&dt_op_sum, run_sum, prepare_sum, NULL, DT_NARROW_EACH, 1, 0},
+const dt_kernel dt_cuda_reduce[] = {{&dt_op_sum, run_sum, prepare_sum, NULL, DT_NARROW_TAKES, 1, 0},
                                     {&dt_op_max, run_max, NULL, NULL, DT_WIDE, 0, 0},
                                     {&dt_op_argmax, run_argmax, NULL, NULL, DT_WIDE, 0, 0},
                                     {&dt_op_softmax, run_softmax, NULL, NULL, DT_NARROW_EACH, 1, 1},

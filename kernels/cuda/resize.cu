@@ -112,8 +112,8 @@ template <int WIDE, class T> __global__ void nearest_kernel(const T *x, images m
         const dt_place p = dt_place_of<WIDE>(pixels, at);
         const int64_t i = p.row * m.rows.x / m.rows.y, j = p.column * m.columns.x / m.columns.y;
         float value[WIDE];
-        dt_load_wide<WIDE>(x, ((p.image * m.rows.x + i) * m.columns.x + j) * m.channels + p.channel, value);
-        dt_store_wide<WIDE>(y, at * WIDE, value);
+        dt_load_some<WIDE>(x, ((p.image * m.rows.x + i) * m.columns.x + j) * m.channels + p.channel, value);
+        dt_store_some<WIDE>(y, at * WIDE, value);
     }
 }
 
@@ -129,14 +129,14 @@ template <int WIDE, class T> __global__ void smooth_kernel(const T *x, images m,
             for (int l = 0; l < TAPS; l++) {
                 if (rows.weight[k] == 0 || columns.weight[l] == 0)
                     continue;
-                dt_load_wide<WIDE>(x, (line + columns.place[l]) * m.channels + p.channel, value);
+                dt_load_some<WIDE>(x, (line + columns.place[l]) * m.channels + p.channel, value);
                 for (int c = 0; c < WIDE; c++)
                     part[c] += columns.weight[l] * value[c];
             }
             for (int c = 0; c < WIDE; c++)
                 sum[c] += rows.weight[k] * part[c];
         }
-        dt_store_wide<WIDE>(y, at * WIDE, sum);
+        dt_store_some<WIDE>(y, at * WIDE, sum);
     }
 }
 
@@ -152,12 +152,12 @@ template <int WIDE, class T> __global__ void gradient_kernel(const T *dy, images
                 const float weight = by_row * share(m.columns, j, p.column);
                 if (weight == 0)
                     continue;
-                dt_load_wide<WIDE>(dy, ((p.image * m.rows.y + i) * m.columns.y + j) * m.channels + p.channel, value);
+                dt_load_some<WIDE>(dy, ((p.image * m.rows.y + i) * m.columns.y + j) * m.channels + p.channel, value);
                 for (int c = 0; c < WIDE; c++)
                     sum[c] += weight * value[c];
             }
         }
-        dt_store_wide<WIDE>(dx, at * WIDE, sum);
+        dt_store_some<WIDE>(dx, at * WIDE, sum);
     }
 }
 

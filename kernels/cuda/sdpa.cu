@@ -1,33 +1,32 @@
-/* sdpa.h over cuDNN 9, through its graph interface. Attention is drawn node by node, as NVIDIA's own front end to it
- * draws it: the library knows these graphs and has one kernel for each. What it takes depends on the nodes and on which tensors
- * there are, so both are to be left as they are. */
+/* sdpa.h over cuDNN 9, through its graph interface (cudnn_plan.h). Attention is drawn node by node, as NVIDIA's own front
+ * end to it draws it: the library knows these graphs and has one kernel for each. What it takes depends on the nodes and on
+ * which tensors there are, so both are to be left as they are. */
+#include "kernels/cuda/cudnn_plan.h"
 #include "kernels/cuda/sdpa.h"
 
-#include <cudnn_graph.h>
-#include <stdio.h>
-#include <vector>
-
 struct dt_sdpa {
-    dt_sdpa_form form;
-    cudnnBackendDescriptor_t plan, choice; /* the plan is made of the choice, which outlives it */
-    int64_t workspace, sums;               /* bytes; those of the library's come first */
+    dt_sdpa_form form;     /* n: the samples of a run */
+    dt_cudnn_plan *plan;   /* others may have it too */
+    int64_t library, sums; /* bytes of workspace; those of the library come first */
 };
 
 namespace
 {
 
 /* Version 9.15 and before compute wrong gradients where 128 does not divide t. */
-enum { AXES = 4, CHOICES = 64, WIDEST = 128, FIRST_VERSION = 91600, ALIGNMENT = 256 };
+enum { AXES = 4, WIDEST = 128, FIRST_VERSION = 91600, ALIGNMENT = 256 };
 const int64_t MOST_WORKSPACE = (int64_t)2 << 30;
 
 /* The tensors that a run is given, by their numbers in the graph. */
 enum { Q = 1, K, V, Y, LSE, DY, DQ, DK, DV, SUMS, SCALE, LOWEST, ONE, WITHIN };
 
-typedef cudnnBackendDescriptor_t descriptor;
+typedef dt_descriptor descriptor;
 
 /* Collects the descriptors of a graph; after a refusal nothing more is asked of the library. */
 struct drawing {
-    std::vector<descriptor> made, nodes;
+    enum { MADE = 128, NODES = 32 }; /* the gradient of causal attention has 70 and 21 */
+    descriptor made[MADE], nodes[NODES];
+    int count = 0, node_count = 0;
     cudnnStatus_t status = CUDNN_STATUS_SUCCESS;
     int64_t n, heads, t, d, within = WITHIN;
 
@@ -37,23 +36,23 @@ struct drawing {
     drawing(const drawing &) = delete;
     ~drawing()
     {
-        for (descriptor one : made)
-            cudnnBackendDestroyDescriptor(one);
+        for (int i = 0; i < count; i++)
+            cudnnBackendDestroyDescriptor(made[i]);
     }
     descriptor begin(cudnnBackendDescriptorType_t type)
     {
         descriptor it = NULL;
         if (status == CUDNN_STATUS_SUCCESS)
-            status = cudnnBackendCreateDescriptor(type, &it);
+            status = count < MADE ? cudnnBackendCreateDescriptor(type, &it) : CUDNN_STATUS_INTERNAL_ERROR;
         if (it)
-            made.push_back(it);
+            made[count++] = it;
         return it;
     }
-    void set(descriptor it, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
-             const void *values)
+    void set(descriptor it, cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t values,
+             const void *from)
     {
         if (status == CUDNN_STATUS_SUCCESS)
-            status = cudnnBackendSetAttribute(it, name, type, count, values);
+            status = cudnnBackendSetAttribute(it, name, type, values, from);
     }
     void set(descriptor it, cudnnBackendAttributeName_t name, descriptor other)
     {
@@ -67,7 +66,11 @@ struct drawing {
     }
     descriptor node(descriptor it)
     {
-        nodes.push_back(end(it));
+        end(it);
+        if (status == CUDNN_STATUS_SUCCESS && node_count == NODES)
+            status = CUDNN_STATUS_INTERNAL_ERROR;
+        if (status == CUDNN_STATUS_SUCCESS)
+            nodes[node_count++] = it;
         return it;
     }
 
@@ -236,29 +239,11 @@ struct drawing {
     descriptor finish(cudnnHandle_t handle)
     {
         descriptor graph = begin(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
-        set(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, (int64_t)nodes.size(), nodes.data());
+        set(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS, CUDNN_TYPE_BACKEND_DESCRIPTOR, node_count, nodes);
         set(graph, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
         return end(graph);
     }
 };
-
-/* One for all attention, made when it is first needed. NULL: the library does not start. */
-cudnnHandle_t library(char *message)
-{
-    static cudnnHandle_t handle;
-    if (handle)
-        return handle;
-    cudnnStatus_t status = cudnnCreate(&handle);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnSetStream(handle, dt_cuda_stream());
-    if (status != CUDNN_STATUS_SUCCESS) {
-        snprintf(message, DT_MESSAGE, "cuDNN does not start: %s", cudnnGetErrorString(status));
-        if (handle)
-            cudnnDestroy(handle);
-        handle = NULL;
-    }
-    return handle;
-}
 
 /* On GPUs after Hopper the gradient that repeats its bits has to be asked for by engine and knobs, which differ by version. */
 bool is_known(void)
@@ -268,98 +253,50 @@ bool is_known(void)
            cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) != cudaSuccess || major <= 9;
 }
 
-/* Whether the engine repeats its bits, as far as the library says. */
-bool repeats(descriptor choice)
+enum { SAMPLES = 1 }; /* the place of n among the numbers */
+
+dt_cudnn_form form_of(const dt_sdpa_form *f)
 {
-    descriptor engine = NULL;
-    cudnnBackendNumericalNote_t note[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-    int64_t one = 0, notes = 0;
-    bool good = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINE_DESCRIPTOR, &engine) == CUDNN_STATUS_SUCCESS &&
-                cudnnBackendGetAttribute(choice, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &one,
-                                         &engine) == CUDNN_STATUS_SUCCESS &&
-                cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                                         CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &notes, note) == CUDNN_STATUS_SUCCESS;
-    for (int64_t i = 0; i < notes && good; i++)
-        good = note[i] != CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
-    if (engine)
-        cudnnBackendDestroyDescriptor(engine);
-    return good;
+    return {{DT_CUDNN_ATTENTION, f->n, f->t, f->heads, f->d, f->causal, f->backward}};
 }
 
-/* A plan of the choice and the workspace that it takes. NULL: the library cannot, or it takes too much. */
-descriptor plan_of(descriptor choice, cudnnHandle_t handle, int64_t *workspace)
-{
-    descriptor plan = NULL;
-    int64_t count = 0;
-    cudnnStatus_t status = repeats(choice) ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_NOT_SUPPORTED;
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendCreateDescriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR, &plan);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, &handle);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendSetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1,
-                                          &choice);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendFinalize(plan);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &count,
-                                          workspace);
-    if (status == CUDNN_STATUS_SUCCESS && *workspace <= MOST_WORKSPACE)
-        return plan;
-    if (plan)
-        cudnnBackendDestroyDescriptor(plan);
-    return NULL;
-}
+/* All that the library says of its engines but that they do not repeat their bits. */
+const unsigned ALLOWED = ~(1u << CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC);
 
-/* The first of the engines, the likely fastest first, that can be made ready. False: none. */
-bool choose(drawing *d, descriptor graph, cudnnHandle_t handle, dt_sdpa *sdpa)
+/* NULL, and *too_large not 0: there is one for fewer samples. */
+dt_cudnn_plan *plan_of(const dt_sdpa_form *form, int64_t *too_large, char *message)
 {
     const cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A;
-    descriptor heuristics = d->begin(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR), list[CHOICES] = {};
-    int64_t count = 0;
-    d->set(heuristics, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-    d->set(heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
-    d->end(heuristics);
-    for (int i = 0; i < CHOICES && d->status == CUDNN_STATUS_SUCCESS; i++)
-        d->status = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &list[i]);
-    if (d->status == CUDNN_STATUS_SUCCESS)
-        d->status = cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, CHOICES,
-                                             &count, list);
-    for (int i = 0; i < CHOICES; i++) {
-        if (i < count && !sdpa->plan && d->status == CUDNN_STATUS_SUCCESS)
-            sdpa->plan = plan_of(list[i], handle, &sdpa->workspace);
-        if (sdpa->plan && !sdpa->choice)
-            sdpa->choice = list[i];
-        else if (list[i])
-            cudnnBackendDestroyDescriptor(list[i]);
+    const dt_cudnn_form numbers = form_of(form);
+    dt_cudnn_plan *plan = shared_plan(&numbers);
+    cudnnHandle_t handle = plan ? NULL : dt_cudnn_handle(message);
+    *too_large = 0;
+    if (plan || !handle)
+        return plan;
+    drawing d(*form);
+    if (form->backward)
+        d.draw_backward(form->causal);
+    else
+        d.draw_forward(form->causal);
+    descriptor graph = d.finish(handle);
+    if (d.status != CUDNN_STATUS_SUCCESS) {
+        say_refusal(message);
+        return NULL;
     }
-    return sdpa->plan != NULL;
+    search s = {ALLOWED, MOST_WORKSPACE, 0};
+    plan = new_plan(&numbers, graph, &mode, 1, handle, &s, message);
+    *too_large = s.too_large;
+    return plan;
 }
 
-void run(const dt_sdpa *sdpa, const std::vector<int64_t> &id, const std::vector<const void *> &data, void *workspace,
-         const dt_call *call)
+/* As many of n samples as can be done at once where all of them take `workspace` bytes: in parts of equal size, but for the
+ * last, that begin at multiples of 16 bytes in each tensor. 0: not even the least part can. */
+int64_t part_of(const dt_sdpa_form *f, int64_t workspace)
 {
-    descriptor operands = NULL;
-    cudnnHandle_t handle = library(call->fault);
-    if (!handle)
-        return;
-    cudnnStatus_t status = cudnnBackendCreateDescriptor(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &operands);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendSetAttribute(operands, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, (int64_t)id.size(),
-                                          id.data());
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendSetAttribute(operands, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR,
-                                          (int64_t)data.size(), data.data());
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendSetAttribute(operands, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendFinalize(operands);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendExecute(handle, sdpa->plan, operands);
-    if (status != CUDNN_STATUS_SUCCESS)
-        snprintf(call->fault, DT_MESSAGE, "cuDNN, running attention: %s", cudnnGetErrorString(status));
-    if (operands)
-        cudnnBackendDestroyDescriptor(operands);
+    const int64_t fit = (int64_t)((double)f->n * MOST_WORKSPACE / (double)workspace), rows = f->heads * f->t;
+    const int64_t least = rows % 4 == 0 ? 1 : rows % 2 == 0 ? 2 : 4; /* for the rows' sums, in float32 */
+    const int64_t all = dt_parts(f->n, least), parts = fit >= least ? dt_parts(all, fit / least) : 0;
+    return parts > 1 ? dt_parts(all, parts) * least : 0;
 }
 
 /* Part 0, 1 or 2 (q, k, v) of the first position. */
@@ -379,63 +316,61 @@ dt_sdpa *dt_sdpa_new(const dt_sdpa_form *form, char *message)
                  (int)cudnnGetVersion(), (long long)form->t, (long long)form->d);
         return NULL;
     }
-    cudnnHandle_t handle = library(message);
-    if (!handle)
+    dt_sdpa *sdpa = (dt_sdpa *)calloc(1, sizeof *sdpa);
+    if (!sdpa) {
+        snprintf(message, DT_MESSAGE, "out of memory while planning");
         return NULL;
-    drawing d(*form);
-    if (form->backward)
-        d.draw_backward(form->causal);
-    else
-        d.draw_forward(form->causal);
-    dt_sdpa *sdpa = new dt_sdpa{*form, NULL, NULL, 0, form->backward ? form->n * form->heads * form->t * 4 : 0};
-    descriptor graph = d.finish(handle);
-    if (choose(&d, graph, handle, sdpa)) {
-        sdpa->workspace = dt_parts(sdpa->workspace, ALIGNMENT) * ALIGNMENT;
-        return sdpa;
     }
-    size_t length = (size_t)snprintf(message, DT_MESSAGE, "cuDNN refuses attention: ");
-    cudnnGetLastErrorString(message + length, DT_MESSAGE - length);
-    delete sdpa;
-    return NULL;
+    int64_t too_large = 0;
+    sdpa->form = *form;
+    while (sdpa->form.n && !(sdpa->plan = plan_of(&sdpa->form, &too_large, message)))
+        sdpa->form.n = too_large ? part_of(&sdpa->form, too_large) : 0;
+    if (!sdpa->plan) {
+        free(sdpa);
+        return NULL;
+    }
+    if (sdpa->form.n < form->n)
+        sdpa->plan->asked = form_of(form);
+    sdpa->form.n = sdpa->plan->form.number[SAMPLES];
+    sdpa->library = dt_parts(sdpa->plan->workspace, ALIGNMENT) * ALIGNMENT;
+    sdpa->sums = form->backward ? sdpa->form.n * form->heads * form->t * (int64_t)sizeof(float) : 0;
+    return sdpa;
 }
 
 void dt_sdpa_free(dt_sdpa *sdpa)
 {
-    if (!sdpa)
-        return;
-    cudnnBackendDestroyDescriptor(sdpa->plan);
-    cudnnBackendDestroyDescriptor(sdpa->choice);
-    delete sdpa;
+    if (sdpa)
+        give_plan_back(sdpa->plan);
+    free(sdpa);
+}
+
+int64_t dt_sdpa_samples(const dt_sdpa *sdpa)
+{
+    return sdpa->form.n;
 }
 
 size_t dt_sdpa_workspace(const dt_sdpa *sdpa)
 {
-    return (size_t)(sdpa->workspace + sdpa->sums);
+    return (size_t)(sdpa->library + sdpa->sums);
 }
 
+/* LOWEST comes last in both, and in causal attention alone. */
 void dt_sdpa_forward(const dt_sdpa *sdpa, const void *qkv, void *y, float *lse, void *workspace, const dt_call *call)
 {
     const float scale = 1 / sqrtf((float)sdpa->form.d), lowest = -INFINITY;
-    std::vector<int64_t> id = {Q, K, V, Y, LSE, SCALE};
-    std::vector<const void *> data = {part(sdpa, qkv, 0), part(sdpa, qkv, 1), part(sdpa, qkv, 2), y, lse, &scale};
-    if (sdpa->form.causal) {
-        id.push_back(LOWEST);
-        data.push_back(&lowest);
-    }
-    run(sdpa, id, data, workspace, call);
+    const int64_t id[] = {Q, K, V, Y, LSE, SCALE, LOWEST};
+    const void *const data[] = {part(sdpa, qkv, 0), part(sdpa, qkv, 1), part(sdpa, qkv, 2), y, lse, &scale, &lowest};
+    run_plan(sdpa->plan, sdpa->form.causal ? 7 : 6, id, data, workspace, call);
 }
 
 void dt_sdpa_backward(const dt_sdpa *sdpa, const void *qkv, const void *y, const float *lse, const void *dy, void *dqkv,
                       void *workspace, const dt_call *call)
 {
     const float scale = 1 / sqrtf((float)sdpa->form.d), lowest = -INFINITY, one = 1;
-    const void *sums = (const char *)workspace + sdpa->workspace;
-    std::vector<int64_t> id = {Q, K, V, Y, LSE, DY, DQ, DK, DV, SUMS, SCALE, ONE};
-    std::vector<const void *> data = {part(sdpa, qkv, 0),  part(sdpa, qkv, 1),  part(sdpa, qkv, 2),  y,    lse,    dy,
-                                      part(sdpa, dqkv, 0), part(sdpa, dqkv, 1), part(sdpa, dqkv, 2), sums, &scale, &one};
-    if (sdpa->form.causal) {
-        id.push_back(LOWEST);
-        data.push_back(&lowest);
-    }
-    run(sdpa, id, data, workspace, call);
+    const void *sums = (const char *)workspace + sdpa->library;
+    const void *q = part(sdpa, qkv, 0), *k = part(sdpa, qkv, 1), *v = part(sdpa, qkv, 2);
+    const void *dq = part(sdpa, dqkv, 0), *dk = part(sdpa, dqkv, 1), *dv = part(sdpa, dqkv, 2);
+    const int64_t id[] = {Q, K, V, Y, LSE, DY, DQ, DK, DV, SUMS, SCALE, ONE, LOWEST};
+    const void *const data[] = {q, k, v, y, lse, dy, dq, dk, dv, sums, &scale, &one, &lowest};
+    run_plan(sdpa->plan, sdpa->form.causal ? 13 : 12, id, data, workspace, call);
 }

@@ -1,7 +1,7 @@
-/* Moving elements about. What is moved are units: as many bytes, up to 16, as divide all lengths, distances and addresses. */
+/* Moving elements about, by units (units.h). */
 #include "kernels/cuda/divide.h"
-#include "kernels/cuda/launch.h"
 #include "kernels/cuda/lookup.h"
+#include "kernels/cuda/units.h"
 
 extern "C" {
 extern const dt_kernel dt_cuda_shape[];
@@ -9,26 +9,6 @@ extern const dt_kernel dt_cuda_shape[];
 
 namespace
 {
-
-struct alignas(16) wide {
-    uint32_t of[4];
-};
-
-/* Calls visit with a zero of the largest unit that divides all that was or-ed into `bytes`. */
-template <class Visit> void by_unit(uint64_t bytes, Visit visit)
-{
-    if (bytes % 16 == 0)
-        visit(wide{});
-    else if (bytes % 4 == 0)
-        visit(uint32_t{});
-    else
-        visit(uint16_t{});
-}
-
-uint64_t address(const void *memory)
-{
-    return reinterpret_cast<uintptr_t>(memory);
-}
 
 /* ---- Numbers ---- */
 
@@ -52,33 +32,10 @@ void run_fill(const dt_call *call)
     dt_cuda_check(call, "fill");
 }
 
-/* fours: addresses allow four at a time. */
-template <class From, class To> __global__ void cast_kernel(const From *x, int64_t count, bool fours, To *y)
-{
-    for (int64_t i = dt_thread() * 4; i < count; i += dt_threads() * 4)
-        if (fours && i + 4 <= count) {
-            float four[4];
-            dt_load4(x, i, four);
-            dt_store4(y, i, four);
-        } else {
-            for (int64_t k = i; k < i + 4 && k < count; k++)
-                dt_store(y, k, dt_load(x, k));
-        }
-}
-
 void run_cast(const dt_call *call)
 {
     const dt_tensor *x = call->node->input[0], *y = &call->node->output[0];
-    int64_t count = dt_count(&y->shape);
-    bool fours = dt_aligned4(call->in[0], x->dtype) && dt_aligned4(call->out[0], y->dtype);
-    dt_by_type(x->dtype, [&](auto from) {
-        dt_by_type(y->dtype, [&](auto to) {
-            using From = decltype(from);
-            using To = decltype(to);
-            DT_LAUNCH((cast_kernel<From, To>), dt_grid(count, 4 * DT_BLOCK), DT_BLOCK, 0, (const From *)call->in[0], count,
-                      fours, (To *)call->out[0]);
-        });
-    });
+    dt_cuda_convert(call->out[0], y->dtype, call->in[0], x->dtype, dt_count(&y->shape));
     dt_cuda_check(call, "cast");
 }
 
@@ -107,8 +64,8 @@ template <class Unit, class Index> __global__ void stretch_kernel(const Unit *x,
 
 void move_stretches(const void *x, stretches s, void *y)
 {
-    uint64_t all = address(x) | address(y) | (uint64_t)(s.length | s.from_step | s.to_step | s.before | s.written);
-    by_unit(all, [&](auto unit) {
+    uint64_t all = dt_address(x) | dt_address(y) | (uint64_t)(s.length | s.from_step | s.to_step | s.before | s.written);
+    dt_by_unit(all, [&](auto unit) {
         using Unit = decltype(unit);
         int64_t size = sizeof(Unit), count = s.outer * (s.written / size);
         dt_by_index(s.outer * (s.from_step > s.to_step ? s.from_step : s.to_step) / size, [&](auto zero) {
@@ -251,12 +208,12 @@ int64_t count_of(const route &r)
 /* Rows stay together: by units of them, else (no two neighbours stay) by elements. */
 void move_rows(const void *x, const route &r, int64_t size, void *y)
 {
-    uint64_t all = address(x) | address(y) | (uint64_t)((r.rank ? r.dim[r.rank - 1] : 1) * size);
+    uint64_t all = dt_address(x) | dt_address(y) | (uint64_t)((r.rank ? r.dim[r.rank - 1] : 1) * size);
     for (int k = 0; k < r.rank - 1; k++)
         all |= (uint64_t)(r.stride[k] * size);
     if (r.rank && r.stride[r.rank - 1] != 1)
         all = (uint64_t)size;
-    by_unit(all, [&](auto unit) {
+    dt_by_unit(all, [&](auto unit) {
         using Unit = decltype(unit);
         dt_by_index(count_of(r), [&](auto zero) {
             using Index = decltype(zero);
@@ -269,7 +226,7 @@ void move_rows(const void *x, const route &r, int64_t size, void *y)
 /* The last axis repeats. */
 template <class Element> void repeat_elements(const Element *x, const route &r, void *y)
 {
-    by_unit(address(y) | (uint64_t)r.dim[r.rank - 1] * sizeof(Element), [&](auto unit) {
+    dt_by_unit(dt_address(y) | (uint64_t)r.dim[r.rank - 1] * sizeof(Element), [&](auto unit) {
         using Unit = typename std::conditional<(sizeof unit > sizeof(Element)), decltype(unit), Element>::type;
         dt_by_index(count_of(r), [&](auto zero) {
             using Index = decltype(zero);

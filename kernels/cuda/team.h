@@ -22,6 +22,15 @@ __device__ __forceinline__ int64_t row_stride(void)
     return (int64_t)gridDim.x * blockDim.y;
 }
 
+/* Calls launch(THREADS of a team as a constant, grid, block) for so many rows. */
+template <class Launch> void by_team(bool short_rows, int64_t count, Launch launch)
+{
+    if (short_rows)
+        launch(std::integral_constant<int, DT_WARP>(), dt_grid(count, warps.y), warps);
+    else
+        launch(std::integral_constant<int, DT_BLOCK>(), dt_grid(count, 1), dim3(DT_BLOCK));
+}
+
 struct alignas(8) pair {
     float a, b;
 };
@@ -36,12 +45,6 @@ struct dt_plus_pair {
 __device__ __forceinline__ pair dt_from_lane(pair value, int distance)
 {
     return {::dt_from_lane(value.a, distance), ::dt_from_lane(value.b, distance)};
-}
-
-/* Whether four elements at a time can be accessed from here on: leaves and gradients of parameters may lie anywhere. */
-inline bool in_fours(const void *pointer)
-{
-    return (uintptr_t)pointer % sizeof(dt_four<float>) == 0;
 }
 
 } // namespace

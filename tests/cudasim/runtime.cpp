@@ -151,6 +151,20 @@ cudaError_t cudaSetDevice(int device)
     return device == 0 ? cudaSuccess : cudasim_refuse(cudaErrorInvalidDevice);
 }
 
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = 0;
+    return cudasim_state();
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device)
+{
+    if (device != 0 || attribute != cudaDevAttrMaxSharedMemoryPerBlockOptin)
+        return cudasim_refuse(device ? cudaErrorInvalidDevice : cudaErrorInvalidValue);
+    *value = CUDASIM_MAX_SHARED;
+    return cudasim_state();
+}
+
 cudaError_t cudaMemGetInfo(size_t *left, size_t *all)
 {
     cudasim_memory_left(left, all);

@@ -1,6 +1,7 @@
 /* Stands in for kernels/cuda/sdpa.cu: attention as its definition says, one query after another on the host, in the stream's
  * turn. As in the library, what is multiplied is bfloat16 and what is summed is not; and what the library refuses is refused:
- * heads of numbers that 8 does not divide or of more than 128, and the gradient of a single position. */
+ * heads of numbers that 8 does not divide or of more than 128, the gradient of a single position, and operands that are not
+ * aligned. */
 #include "kernels/cuda/sdpa.h"
 #include "tests/cudasim/simulator.h"
 
@@ -17,7 +18,7 @@ struct dt_sdpa {
 namespace
 {
 
-enum { WORKSPACE = 512 };
+enum { WORKSPACE = 512, SAMPLES = 4 }; /* at most SAMPLES at once, so that a caller has parts and a rest to do */
 
 /* One head of one sample: element i of position t of q, k or v (part 0, 1, 2), and of y. */
 struct head {
@@ -113,6 +114,14 @@ template <class Work>
 void enqueue(const dt_sdpa_form &f, std::vector<cudasim_span> reads, std::vector<cudasim_span> writes, void *workspace,
              const dt_call *call, Work work)
 {
+    uintptr_t all = (uintptr_t)workspace;
+    for (const auto *spans : {&reads, &writes})
+        for (const cudasim_span &span : *spans)
+            all |= (uintptr_t)span.memory;
+    if (all % 16) {
+        snprintf(call->fault, DT_MESSAGE, "an operand of attention is not aligned to 16 bytes");
+        return;
+    }
     writes.push_back({workspace, WORKSPACE});
     const cudaError_t error = cudasim_library(dt_cuda_stream(), "attention", reads, writes, [f, work] {
         for (int64_t sample = 0; sample < f.n; sample++)
@@ -139,14 +148,24 @@ size_t lse_bytes(const dt_sdpa_form &f)
 dt_sdpa *dt_sdpa_new(const dt_sdpa_form *form, char *message)
 {
     const bool refused = form->d % 8 || form->d > 128 || (form->backward && form->t == 1);
-    if (refused)
+    if (refused) {
         snprintf(message, DT_MESSAGE, "no attention for %d positions and heads of %d numbers", (int)form->t, (int)form->d);
-    return refused ? NULL : new dt_sdpa{*form};
+        return NULL;
+    }
+    dt_sdpa *sdpa = new dt_sdpa{*form};
+    if (form->backward && form->n > SAMPLES)
+        sdpa->form.n = SAMPLES;
+    return sdpa;
 }
 
 void dt_sdpa_free(dt_sdpa *sdpa)
 {
     delete sdpa;
+}
+
+int64_t dt_sdpa_samples(const dt_sdpa *sdpa)
+{
+    return sdpa->form.n;
 }
 
 size_t dt_sdpa_workspace(const dt_sdpa *)

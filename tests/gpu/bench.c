@@ -482,6 +482,8 @@ int main(int argc, char **argv)
     if (measure_device(&b)) {
         measure_loss(&b);
         measure_models(&b);
+        for (int i = 0; b.plain->note && b.plain->note(i); i++)
+            fprintf(b.table, "%sSlower than it might be: %s\n", i ? "" : "\n", b.plain->note(i));
     } else {
         complain(&b, "the device", "its rates are not known, so nothing can be held against them");
     }

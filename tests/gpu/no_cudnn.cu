@@ -40,6 +40,11 @@ void dt_sdpa_free(dt_sdpa *)
 {
 }
 
+int64_t dt_sdpa_samples(const dt_sdpa *)
+{
+    return 0;
+}
+
 size_t dt_sdpa_workspace(const dt_sdpa *)
 {
     return 0;

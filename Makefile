@@ -2,12 +2,13 @@
 # make check    installs what is missing, builds, runs every test through prove
 # make demo     packs emoji, pretrains two small towers on them, evaluates (about five minutes)
 # make cuda     builds libduet_cuda.so alone
-# make gpu-check  proves libduet_cuda.so on a machine with an NVIDIA GPU (tests/gpu/check.sh)
+# make gpu-check  builds the CUDA backend for the GPU that is there, tests and measures it (tests/gpu/check.sh)
 # make parity   compares with open_clip and transformers, in a virtual environment of its own (tests/parity/README.md)
 # make fuzz     feeds damaged files to the readers of weights and vocabularies (clang's libFuzzer; FUZZ_SECONDS each)
 # Variables: SANITIZE=1 (address, undefined) or SANITIZE=thread; TESTS="tests/x.c ..." for some tests;
 #            ARCH=x86-64-v3 for a binary that travels;
-#            ONEDNN=DIR to build against oneDNN in DIR/include and DIR/lib
+#            ONEDNN=DIR to build against oneDNN in DIR/include and DIR/lib;
+#            NVCC=FILE for another CUDA compiler, NVCC= for none; CPATH and LIBRARY_PATH lead to a cuDNN elsewhere
 
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += -j$(shell nproc)
@@ -47,7 +48,13 @@ PROGRAMS = $(addprefix $(BUILD)/,$(basename $(TESTS)))
 SCRIPTS  = $(wildcard tests/*.t)
 NVCC    ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
 
-all: needs $(BUILD)/duet $(if $(SANITIZE),,cuda)
+# nvcc is often there without cuDNN, which comes by itself. Asked by the preprocessor, which knows CPATH and the like.
+CUDA_ROOT    = $(abspath $(dir $(NVCC))..)
+CUDNN       := $(if $(NVCC),$(shell $(CC) -E -x c -I$(CUDA_ROOT)/include -include cudnn_graph.h /dev/null >/dev/null 2>&1 && echo yes))
+CUDA_MISSING = $(if $(NVCC),$(if $(CUDNN),,nvcc finds no cudnn_graph.h (cuDNN 9)),there is no nvcc)
+
+# The program first; what goes wrong with CUDA does not take it away.
+all: needs $(BUILD)/duet $(if $(SANITIZE),,$(if $(CUDA_MISSING),cuda,$(BUILD)/cuda-tried))
 	@[ $(BUILD) != build/release ] || ln -sf $(BUILD)/duet duet
 
 # A clear word instead of a screen of errors where a library is missing.
@@ -102,19 +109,19 @@ CUDA       = $(wildcard kernels/cuda/*.cu)
 NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings \
              -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
 
-# nvcc is often there without cuDNN, which comes by itself. Asked by the preprocessor, which knows CPATH and the like.
-CUDA_ROOT = $(abspath $(dir $(NVCC))..)
-CUDNN    := $(if $(NVCC),$(shell $(CXX) -E -x c++ -I$(CUDA_ROOT)/include -include cudnn.h /dev/null >/dev/null 2>&1 && echo yes))
-
-ifeq ($(NVCC),)
+ifneq ($(CUDA_MISSING),)
 cuda: | needs
-	@echo "  --  libduet_cuda.so is not built, for there is no nvcc: this duet computes on the CPU"
-else ifeq ($(CUDNN),)
-cuda: | needs
-	@echo "  --  libduet_cuda.so is not built, for nvcc finds no cudnn.h (cuDNN 9): this duet computes on the CPU"
+	@echo "  --  libduet_cuda.so is not built, for $(CUDA_MISSING): this duet computes on the CPU"
+	@rm -f $(BUILD)/libduet_cuda.so
 else
 cuda: $(BUILD)/libduet_cuda.so
 endif
+
+$(BUILD)/cuda-tried: $(BUILD)/duet kernels/cuda $(wildcard kernels/cuda/*)
+	@echo "  --  libduet_cuda.so comes next, in a minute or two; without it: make NVCC="
+	@$(MAKE) --no-print-directory cuda \
+	    || echo "  --  libduet_cuda.so is not built: nvcc failed, see above. This duet computes on the CPU; make NVCC= does not try"
+	@touch $@
 
 $(BUILD)/libduet_cuda.so: $(CUDA:%.cu=$(BUILD)/%.o) $(BUILD)/cuda_families.o
 	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@ -Xlinker -rpath,$(CUDA_ROOT)/lib64 -lcublasLt -lcudnn

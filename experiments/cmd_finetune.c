@@ -302,7 +302,7 @@ static int finetune(run *r, const dt_device_options *device, bool restart, bool 
     char path[DT_RUN_PATH];
     bool good = prepare(r, device, restart, quiet, &error);
     if (good) {
-        dt_run_say_device(&r->folder, r->log);
+        good = dt_run_say_device(&r->folder, r->log, r->state.step, (uint64_t)r->state.total_steps, &error);
         say_left_out(r, r->data.train);
         say_left_out(r, r->data.validation);
         for (size_t i = 0; i < r->data.test_count; i++)

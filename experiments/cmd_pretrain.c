@@ -267,8 +267,7 @@ static int pretrain(run *r, const dt_device_options *device, bool restart, bool 
     bool stopped = false;
     char path[DT_RUN_PATH];
     bool good = prepare(r, device, restart, quiet, &error);
-    if (good)
-        dt_run_say_device(&r->folder, r->log);
+    good = good && dt_run_say_device(&r->folder, r->log, r->state.step, (uint64_t)r->state.total_steps, &error);
     if (good && r->state.step > 0 && (int64_t)r->state.step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %llu of %lld", (unsigned long long)r->state.step,
                    (long long)r->state.total_steps);

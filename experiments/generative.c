@@ -263,8 +263,7 @@ int dt_generative_run(dt_generative *r, const dt_recipe *recipe, bool restart)
     bool stopped = false;
     bool good = prepare(r, recipe, restart, &error);
     uint64_t step = r->state.step;
-    if (good)
-        dt_run_say_device(&r->folder, r->log);
+    good = good && dt_run_say_device(&r->folder, r->log, step, (uint64_t)r->state.total_steps, &error);
     if (good && step > 0 && (int64_t)step < r->state.total_steps)
         dt_log_say(r->log, "resumes after step %" PRIu64 " of %" PRId64, step, r->state.total_steps);
     good = good && (train(r, recipe, &stopped, &error) || dt_checkpoint_tell(r->folder.path, &error));

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -88,21 +89,65 @@ bool dt_run_check_config(const dt_run_folder *r, const json_t *config, const cha
     return good;
 }
 
-void dt_run_say_device(const dt_run_folder *r, dt_logger *log)
+/* The step after which a key of config.json's versions notes another device; 0: it notes something else. */
+static uint64_t noted_step(const char *key)
+{
+    static const char after[] = "after step ";
+    return strncmp(key, after, sizeof after - 1) ? 0 : strtoull(key + sizeof after - 1, NULL, 10);
+}
+
+/* What the steps up to `step` were last computed on, "cuda in bf16": what was noted last, or at the start. Notes of later steps, which
+ * were lost with their checkpoints, are taken out; *changed says so. */
+static void last_device(json_t *versions, uint64_t step, char *to, size_t size, bool *changed)
+{
+    const char *key, *device = json_string_value(json_object_get(versions, "device"));
+    const char *precision = json_string_value(json_object_get(versions, "precision"));
+    uint64_t latest = 0;
+    json_t *value;
+    void *next;
+    snprintf(to, size, "%s in %s", device ? device : "cpu", precision ? precision : "fp32"); /* there was no other before it was noted */
+    json_object_foreach_safe(versions, next, key, value) {
+        uint64_t noted = noted_step(key);
+        if (noted > latest && noted < step && json_is_string(value))
+            latest = noted, snprintf(to, size, "%s", json_string_value(value));
+        if (noted && noted >= step)
+            *changed = json_object_del(versions, key) == 0;
+    }
+}
+
+bool dt_run_say_device(const dt_run_folder *r, dt_logger *log, uint64_t step, uint64_t steps, dt_error *error)
+{
+    char path[DT_RUN_PATH], before[64], now[64], key[64];
+    if (step >= steps)
+        return true; /* nothing is left to compute */
+    json_t *config = dt_json_load(dt_in_run(r->path, "config.json", path), error);
+    json_t *versions = json_object_get(config, "versions");
+    bool changed = false;
+    last_device(versions, step, before, sizeof before, &changed);
+    snprintf(now, sizeof now, "%s in %s", r->backend->name, dt_precision_name(r->backend->precision));
+    dt_log_say(log, "device: %s", dt_device_words());
+    if (config && step && strcmp(before, now)) {
+        dt_log_say(log, "begun on %s, goes on with %s: the numbers will be close, but not the same bits", before, now);
+        snprintf(key, sizeof key, "after step %" PRIu64, step);
+        changed = versions && json_object_set_new(versions, key, json_string(now)) == 0;
+    }
+    bool good = config && (!changed || dt_json_write(path, config, error));
+    json_decref(config);
+    return good;
+}
+
+/* What made the run, to be given again: `device` too, where it is not the CPU in float32. */
+static json_t *command_of(const dt_run_folder *r, const char *command)
 {
     char path[DT_RUN_PATH];
-    json_t *config = dt_json_load(dt_in_run(r->path, "config.json", path), NULL);
-    const json_t *versions = json_object_get(config, "versions");
-    const char *device = json_string_value(json_object_get(versions, "device"));
-    const char *precision = json_string_value(json_object_get(versions, "precision"));
-    device = device ? device : "cpu"; /* there was no other before it was written */
-    precision = precision ? precision : "fp32";
-    const char *now = dt_precision_name(r->backend->precision);
-    dt_log_say(log, "device: %s", dt_device_words());
-    if (strcmp(device, r->backend->name) || strcmp(precision, now))
-        dt_log_say(log, "begun on %s in %s, goes on with %s in %s: the numbers will be close, but not the same bits", device, precision,
-                   r->backend->name, now);
-    json_decref(config);
+    json_t *words = json_pack("[s, s, s, s, s]", "duet", command, dt_in_run(r->path, "config.json", path), "--out", "NEW_FOLDER");
+    if (words && (!r->backend->on_host || r->backend->precision != DT_FP32)) {
+        json_array_append_new(words, json_string("--device"));
+        json_array_append_new(words, json_string(r->backend->name));
+        json_array_append_new(words, json_string("--precision"));
+        json_array_append_new(words, json_string(dt_precision_name(r->backend->precision)));
+    }
+    return words;
 }
 
 bool dt_run_claim(dt_run_folder *r, dt_error *error)
@@ -126,9 +171,7 @@ bool dt_run_start(const dt_run_folder *r, const char *command, const json_t *con
     char path[DT_RUN_PATH];
     json_t *whole = json_copy((json_t *)config);
     bool good = (whole && json_object_set_new(whole, "versions", dt_versions(r->backend)) == 0 &&
-                 json_object_set_new(whole, "command", json_pack("[s, s, s, s, s]", "duet", command,
-                                                                 dt_in_run(r->path, "config.json", path), "--out",
-                                                                 "NEW_FOLDER")) == 0) ||
+                 json_object_set_new(whole, "command", command_of(r, command)) == 0) ||
                 dt_fail(error, "out of memory, or %s is not UTF-8", r->path);
     if (good && restart && unlink(dt_in_run(r->path, "model.safetensors", path)) && errno != ENOENT)
         good = dt_fail(error, "cannot remove %s: %s", path, strerror(errno));

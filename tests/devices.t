@@ -216,6 +216,12 @@ sed 's/"device"/"was"/; s/"precision"/"in"/' run/config.json >old
 cp old run/config.json
 last
 run "what has no device in it was begun on the CPU" 0 "^begun on cpu in fp32, goes on with cuda in fp32: " pretrain tiny.json --out run
+last
+run "back to what it was before" 0 "^begun on cpu in fp32, goes on with cuda in tf32: " pretrain tiny.json --out run --precision tf32
+tr -d ' \n' <run/config.json >said
+says "config.json notes it" '"afterstep4":"cudaintf32"'
+run "a run that is done says nothing of devices" 0 "done: run/model" pretrain tiny.json --out run --device cpu
+lacks "neither now nor before" "begun on\|^device:"
 run "config.json is a configuration as it is" 0 "done: again/model" pretrain run/config.json --out again --device cpu -q
 run "short commands say that a GPU is taken" 0 "^device: cuda (Imaginary 9000, fp32)$" embed -w run -o e.npy --images pairs.lmdb
 rm libduet_cuda.so

@@ -183,6 +183,7 @@ static bool tell(const work *w, dt_error *error)
     snprintf(name, sizeof name, "%s, %s", dt_dataset_stem(s->real, real, sizeof real),
              dt_dataset_stem(s->generated, generated, sizeof generated));
     json_t *json = dt_distances_json(&w->distances, s->name ? s->name : name, s->weights, error);
+    dt_device_note(json);
     bool good = json && (!s->json || dt_print_json(json, 2, error));
     if (good && !s->json)
         print_table(w);

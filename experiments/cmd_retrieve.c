@@ -303,6 +303,7 @@ static bool report_json(const work *w, dt_error *error)
         json_pack("{s:s, s:s, s:I, s:I, s:o, s:o}", "weights", s->weights, "data", s->data, "images",
                   (json_int_t)w->images.count, "captions", (json_int_t)w->caption_count, "figures",
                   dt_scores_json(w->scores, w->score_count, name_of(s, stem, sizeof stem)), s->texts ? "texts" : "galleries", answers);
+    dt_device_note(json);
     if (json && w->map)
         good &= json_object_set_new(json, "maps", json_pack("[O]", w->map)) == 0;
     good = (good && json) || dt_fail(error, "no memory for the results, or a name that is not UTF-8");

@@ -167,6 +167,7 @@ static bool report(const settings *s, const dt_zeroshot_result *result, const dt
     if (!json)
         return dt_fail(error, "no memory for the results, or a name that is not UTF-8");
     json_object_set_new(json, "weights", json_string(s->weights));
+    dt_device_note(json);
     bool good = true; /* what was computed is printed first: a file that cannot be written must not cost it */
     if (s->json)
         good = dt_print_json(json, 2, error);

@@ -30,6 +30,19 @@ const char *dt_device_gpu(const dt_backend *backend)
     return backend == &opened.table ? opened.gpu : NULL;
 }
 
+void dt_device_note(json_t *found)
+{
+    size_t i;
+    json_t *figure;
+    if (!found || opened.table.precision == DT_FP32)
+        return;
+    json_array_foreach(json_object_get(found, "figures"), i, figure) {
+        const char *note = json_string_value(json_object_get(figure, "note"));
+        json_object_set_new(figure, "note", json_sprintf("%s%sin %s", note ? note : "", note ? "; " : "", dt_precision_name(opened.table.precision)));
+    }
+    json_object_set_new(found, "precision", json_string(dt_precision_name(opened.table.precision)));
+}
+
 const char *dt_device_words(void)
 {
     return opened.words;

@@ -10,6 +10,7 @@
 #ifndef DUET_EXPERIMENTS_DEVICE_H
 #define DUET_EXPERIMENTS_DEVICE_H
 
+#include "data/json.h"
 #include "experiments/options.h"
 #include "kernels/backend.h"
 
@@ -38,6 +39,10 @@ typedef enum dt_device_saying { DT_DEVICE_SAY, DT_DEVICE_SAY_NEWS, DT_DEVICE_SAY
  * and the line says why it is the CPU. NULL: `cuda`, and there is no GPU that can be used, with the reason and what to do; a
  * precision that the device has not. */
 const dt_backend *dt_device_open(const dt_device_options *asked, dt_device_saying saying, dt_error *error);
+
+/* Notes in what an evaluation found (eval/findings.h; NULL is allowed) what it was computed in, where that is not float32: figures differ in
+ * late digits then, and whoever compares them should see it. */
+void dt_device_note(json_t *found);
 
 /* What that line says of the device that was opened last: "cuda (NVIDIA H200, bf16)", "cpu (why)". */
 const char *dt_device_words(void);

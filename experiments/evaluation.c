@@ -1,4 +1,5 @@
 #include "experiments/evaluation.h"
+#include "experiments/device.h"
 
 #include "data/file.h"
 #include "eval/findings.h"
@@ -142,6 +143,7 @@ static bool run_set(dt_evaluation *e, set *s, dt_logger *log, int64_t step, bool
     bool good = log_scores(log, step, &result, error);
     if (good && last) {
         json_t *json = dt_zeroshot_json(&result);
+        dt_device_note(json);
         snprintf(path, sizeof path, "%s/evaluation.json", e->run);
         good = json ? dt_findings_merge(path, json, error) : dt_fail(error, "out of memory");
         json_decref(json);

@@ -1,4 +1,5 @@
 #include "experiments/finetune_results.h"
+#include "experiments/device.h"
 
 #include "data/file.h"
 #include "eval/findings.h"
@@ -23,6 +24,7 @@ static bool settle_weights(const dt_finetune_end *e, dt_error *error)
 static bool note(const dt_finetune_end *e, json_t *found, dt_error *error)
 {
     char path[DT_RUN_PATH];
+    dt_device_note(found);
     bool good = found && dt_findings_merge(dt_in_run(e->folder, "evaluation.json", path), found, error);
     json_decref(found);
     return good;

@@ -281,6 +281,7 @@ static json_t *one_result(const dt_suite *suite, const work *w, dt_suite_task ta
     if (!done) {
         if (!(found = run_task(w, task, error)))
             return NULL;
+        dt_device_note(found);
         seconds = dt_now() - start;
         snprintf(outcome, sizeof outcome, "%.1f s", seconds);
     }

@@ -151,6 +151,8 @@ cat >suite.json <<'END'
 {"name": "colours", "weights": "run", "sets": [{"name": "Ten", "data": "ten.lmdb", "tasks": ["zeroshot", "retrieval"]}]}
 END
 run "evaluate" 0 "^run  *Ten  *zeroshot  *top-1 accuracy" evaluate suite.json --device cuda --precision bf16
+run "zeroshot in bf16" 0 '"note": "[^"]*in bf16"' zeroshot -w run ten.lmdb --json --device cuda --precision bf16
+run "says so in the whole, too" 0 '"precision": "bf16"' zeroshot -w run ten.lmdb --json --device cuda --precision bf16
 
 # ---- Fine-tuning ----
 

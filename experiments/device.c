@@ -65,7 +65,7 @@ static dt_precision precision_of(const dt_device_options *asked)
 static const dt_backend *take_cpu(const dt_device_options *asked, const char *why, dt_error *error)
 {
     if (precision_of(asked) != DT_FP32) {
-        dt_fail(error, "--precision %s is for a GPU, and the device is the CPU (%s)", asked->precision, why);
+        dt_fail(error, "--precision %s is for a GPU, and the device is the CPU (%s); leave it out", asked->precision, why);
         return NULL;
     }
     snprintf(opened.words, sizeof opened.words, "cpu (%.*s)", (int)sizeof opened.words - 16, why);
@@ -99,7 +99,11 @@ const dt_backend *dt_device_open(const dt_device_options *asked, dt_device_sayin
         backend = take_cpu(asked, f.why.message, error);
     else
         dt_fail(error, "--device cuda: %s%s%s", f.why.message, *f.hint.message ? "; " : "", f.hint.message);
-    bool news = asked->device || f.backend || (named && *named);
+    /* a GPU that is there and not taken is news too; its driver's file is cheaper to ask for than the driver */
+    bool missed = backend && strcmp(wish, "cpu") && !f.backend && dt_file_exists("/proc/driver/nvidia/version");
+    bool news = asked->device || f.backend || (named && *named) || missed;
+    if (missed && *f.hint.message)
+        snprintf(opened.words, sizeof opened.words, "cpu (%.*s; %.*s)", 240, f.why.message, 240, f.hint.message);
     if (backend && (saying == DT_DEVICE_SAY || (saying == DT_DEVICE_SAY_NEWS && news)))
         fprintf(stderr, "device: %s\n", opened.words);
     return backend;

@@ -54,7 +54,7 @@ CUDNN       := $(if $(NVCC),$(shell $(CC) -E -x c -I$(CUDA_ROOT)/include -includ
 CUDA_MISSING = $(if $(NVCC),$(if $(CUDNN),,nvcc finds no cudnn_graph.h (cuDNN 9)),there is no nvcc)
 
 # The program first; what goes wrong with CUDA does not take it away.
-all: needs $(BUILD)/duet $(if $(SANITIZE),,$(if $(CUDA_MISSING),cuda,$(BUILD)/cuda-tried))
+all: needs $(BUILD)/duet $(if $(SANITIZE),,$(if $(CUDA_MISSING),cuda,cuda-tried))
 	@[ $(BUILD) != build/release ] || ln -sf $(BUILD)/duet duet
 
 # A clear word instead of a screen of errors where a library is missing.
@@ -117,11 +117,10 @@ else
 cuda: $(BUILD)/libduet_cuda.so
 endif
 
-$(BUILD)/cuda-tried: $(BUILD)/duet kernels/cuda $(wildcard kernels/cuda/*)
-	@echo "  --  libduet_cuda.so comes next, in a minute or two; without it: make NVCC="
-	@$(MAKE) --no-print-directory cuda \
+cuda-tried: $(BUILD)/duet
+	@[ -e $(BUILD)/libduet_cuda.so ] || echo "  --  libduet_cuda.so comes next, in a minute or two; without it: make NVCC="
+	@$(MAKE) -s cuda \
 	    || echo "  --  libduet_cuda.so is not built: nvcc failed, see above. This duet computes on the CPU; make NVCC= does not try"
-	@touch $@
 
 $(BUILD)/libduet_cuda.so: $(CUDA:%.cu=$(BUILD)/%.o) $(BUILD)/cuda_families.o
 	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@ -Xlinker -rpath,$(CUDA_ROOT)/lib64 -lcublasLt -lcudnn
@@ -231,6 +230,6 @@ gpu-check:
 clean:
 	rm -rf build duet
 
-.PHONY: all needs cuda test check gpu-check demo parity fuzz clean
+.PHONY: all needs cuda cuda-tried test check gpu-check demo parity fuzz clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

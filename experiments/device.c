@@ -147,6 +147,12 @@ static void *load(dt_gpus *f)
     return library;
 }
 
+/* What was named may be any library: that is told whether there is a driver or not. */
+static bool is_backend(dt_gpus *f, void *library)
+{
+    return dlsym(library, "dt_cuda") || dt_fail(&f->why, "%s is no CUDA backend of duet: it has no dt_cuda", f->library);
+}
+
 /* Sizes of what both sides share, 0 after the last; the build writes them beside each backend's kernels. An old library would
  * otherwise be called through a table that has moved on. */
 extern const size_t dt_cpu_contract[];
@@ -165,8 +171,6 @@ static bool start(dt_gpus *f, void *library)
     dt_cuda_entry *entry;
     *(void **)&entry = dlsym(library, "dt_cuda");
     const size_t *contract = dlsym(library, "dt_cuda_contract");
-    if (!entry)
-        return dt_fail(&f->why, "%s is no CUDA backend of duet: it has no dt_cuda", f->library);
     if (!contract || !agrees(contract))
         return dt_fail(&f->why, "%s is of another version than this program; make builds both", f->library);
     if ((f->backend = entry(message)))
@@ -275,7 +279,7 @@ static bool find(dt_gpus *f, bool all)
     bool named;
     void *library = NULL;
     dt_error why;
-    bool good = find_library(f, &named) && (!named || (library = load(f)));
+    bool good = find_library(f, &named) && (!named || ((library = load(f)) && is_backend(f, library)));
     f->simulated = library && dlsym(library, "cudasim_thread_index");
     if (!f->simulated && (good || all)) {
         bool answers = ask_driver(f, &why);
@@ -283,5 +287,5 @@ static bool find(dt_gpus *f, bool all)
             f->why = why;
         good &= answers;
     }
-    return good && (library || (library = load(f))) && start(f, library);
+    return good && (library || ((library = load(f)) && is_backend(f, library))) && start(f, library);
 }

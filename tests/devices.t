@@ -247,6 +247,10 @@ unset LD_LIBRARY_PATH
 rm libduet_cuda.so
 duet=$program
 simulator=$(dirname "$program")/libduet_cudasim.so
+if [ -e "$work/other.so" ]; then
+    export DUET_CUDA="$work/other.so"
+    run "a library that is none of ours is told without a driver" 0 "is no CUDA backend of duet: it has no dt_cuda$" devices
+fi
 if [ -e "$simulator" ]; then
     export DUET_CUDA="$simulator"
     run "the simulator needs no driver" 0 "^cuda  the simulator of the tests, $simulator$" devices

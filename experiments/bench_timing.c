@@ -148,8 +148,7 @@ double dt_peak_resident(void)
 
 double dt_device_taken(const dt_backend *backend)
 {
-    size_t left = 0, all = 0;
-    if (backend->memory)
-        backend->memory(&left, &all);
+    size_t left, all;
+    dt_backend_memory(backend, &left, &all);
     return (double)(all - left);
 }

@@ -101,6 +101,14 @@ typedef struct dt_backend {
     const char *(*finish)(void);
 } dt_backend;
 
+/* Bytes of its memory that are left, and all; 0 and 0 where it does not say. */
+static inline void dt_backend_memory(const dt_backend *backend, size_t *left, size_t *all)
+{
+    *left = *all = 0;
+    if (backend->memory)
+        backend->memory(left, all);
+}
+
 /* oneDNN and OpenMP; always there. */
 const dt_backend *dt_cpu(void);
 

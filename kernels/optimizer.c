@@ -14,11 +14,11 @@ struct dt_optimizer {
     const dt_backend *backend;
     dt_side slot[2];
     uint64_t steps;
-    dt_stretch *table, *table_there; /* of the stretches, here and in the backend's memory (NULL: that is here) */
+    dt_stretch *table, *table_there; /* of the stretches, here and in the backend's memory, which may be the same */
     bool table_made;
     unsigned table_of;               /* of which rates */
     size_t stretches, room;
-    dt_clip clip, *clip_there;       /* of the step that is under way */
+    dt_clip clip, *clip_there;       /* of the step that is under way; likewise */
 };
 
 static bool make_slot(dt_optimizer *o, dt_side *slot)
@@ -41,9 +41,9 @@ dt_optimizer *dt_optimizer_new(const dt_optimizer_config *config, dt_params *par
     bool good = o->table && dt_params_settle(params, backend, DT_VALUES | DT_GRADIENTS);
     for (int i = 0; good && i < dt_optimizer_slots(o); i++)
         good = make_slot(o, &o->slot[i]);
-    if (good && !backend->on_host)
-        good = (o->table_there = backend->allocate(sizeof *o->table * o->room)) &&
-               (o->clip_there = backend->allocate(sizeof *o->clip_there));
+    o->table_there = backend->on_host ? o->table : backend->allocate(sizeof *o->table * o->room);
+    o->clip_there = backend->on_host ? &o->clip : backend->allocate(sizeof *o->clip_there);
+    good = good && o->table_there && o->clip_there;
     if (!good) {
         dt_optimizer_free(o);
         return NULL;
@@ -60,9 +60,8 @@ const char *dt_optimizer_no_memory(const dt_optimizer_config *config, const dt_p
                                    char *message)
 {
     const double mib = 1.0 / (1 << 20);
-    size_t left = 0, all = 0;
-    if (backend->memory)
-        backend->memory(&left, &all);
+    size_t left, all;
+    dt_backend_memory(backend, &left, &all);
     int length = snprintf(message, DT_MESSAGE, "no memory for the optimizer: %zu parameters, their gradients and its %s need %.1f MiB",
                           dt_params_trainable(params), config->kind == DT_SGD ? "velocity" : "two moments",
                           mib * sizeof(float) * (2 + slots_of(config->kind)) * (double)dt_params_size(params));
@@ -81,9 +80,9 @@ void dt_optimizer_free(dt_optimizer *o)
         if (o->slot[i].device)
             o->backend->release(o->slot[i].device);
     }
-    if (o->table_there)
+    if (o->table_there != o->table && o->table_there)
         o->backend->release(o->table_there);
-    if (o->clip_there)
+    if (o->clip_there != &o->clip && o->clip_there)
         o->backend->release(o->clip_there);
     free(o->table);
     free(o);
@@ -139,11 +138,11 @@ static void add_stretch(dt_optimizer *o, size_t from, size_t count, float rate, 
     }
 }
 
-/* Made anew when a rate has changed (dt_params_set_rate). */
-static const dt_stretch *table_of(dt_optimizer *o)
+/* Makes the table anew when a rate has changed (dt_params_set_rate). */
+static void make_table(dt_optimizer *o)
 {
     if (o->table_made && o->table_of == o->params->rates)
-        return o->table_there ? o->table_there : o->table;
+        return;
     o->stretches = 0;
     for (int i = 0; i < dt_params_count(o->params); i++) {
         const dt_param_info *info = dt_params_info(o->params, i);
@@ -152,9 +151,8 @@ static const dt_stretch *table_of(dt_optimizer *o)
     }
     o->table_made = true;
     o->table_of = o->params->rates;
-    if (o->table_there && o->stretches)
+    if (o->table_there != o->table && o->stretches)
         o->backend->write(o->table_there, o->table, sizeof *o->table * o->stretches);
-    return o->table_there ? o->table_there : o->table;
 }
 
 static float *slot_at(dt_optimizer *o, int i)
@@ -162,39 +160,39 @@ static float *slot_at(dt_optimizer *o, int i)
     return o->backend->on_host ? o->slot[i].host : o->slot[i].device;
 }
 
-static void update_adam(dt_optimizer *o, const dt_clip *clip, float lr, uint16_t *narrowed)
+static void update_adam(dt_optimizer *o, float lr, uint16_t *narrowed)
 {
     const dt_optimizer_config *c = &o->config;
     double t = (double)o->steps + 1;
     o->backend->adamw(&(dt_adamw_step){
         .value = dt_params_part_at(o->params, o->backend, DT_VALUES),
         .gradient = dt_params_part_at(o->params, o->backend, DT_GRADIENTS), .m = slot_at(o, 0), .v = slot_at(o, 1),
-        .narrowed = narrowed, .stretch = table_of(o), .stretches = o->stretches, .clip = clip, .lr = lr,
+        .narrowed = narrowed, .stretch = o->table_there, .stretches = o->stretches, .clip = o->clip_there, .lr = lr,
         .beta1 = c->beta1, .beta2 = c->beta2, .eps = c->eps, .bias1 = (float)(1 - pow(c->beta1, t)),
         .bias2 = (float)(1 - pow(c->beta2, t)), .coupled = c->kind == DT_ADAM});
 }
 
-static void update_sgd(dt_optimizer *o, const dt_clip *clip, float lr, uint16_t *narrowed)
+static void update_sgd(dt_optimizer *o, float lr, uint16_t *narrowed)
 {
     const dt_optimizer_config *c = &o->config;
     o->backend->sgd(&(dt_sgd_step){
         .value = dt_params_part_at(o->params, o->backend, DT_VALUES),
         .gradient = dt_params_part_at(o->params, o->backend, DT_GRADIENTS), .velocity = slot_at(o, 0), .narrowed = narrowed,
-        .stretch = table_of(o), .stretches = o->stretches, .clip = clip, .lr = lr, .momentum = c->momentum,
+        .stretch = o->table_there, .stretches = o->stretches, .clip = o->clip_there, .lr = lr, .momentum = c->momentum,
         .nesterov = c->nesterov, .first = o->steps == 0});
 }
 
 void dt_optimizer_start(dt_optimizer *o, float lr, const float *loss)
 {
     uint16_t *narrowed = dt_params_narrowed(o->params);
-    dt_clip *clip = o->clip_there ? o->clip_there : &o->clip;
     dt_params_bring(o->params, o->backend, DT_VALUES | DT_GRADIENTS | (narrowed ? DT_NARROWED : 0));
     for (int i = 0; i < dt_optimizer_slots(o); i++)
         if (o->slot[i].device)
             dt_side_send(&o->slot[i], o->backend);
-    const dt_stretch *table = table_of(o);
-    o->backend->clip(clip, dt_params_part_at(o->params, o->backend, DT_GRADIENTS), table, o->stretches, o->config.clip_norm, loss);
-    (o->config.kind == DT_SGD ? update_sgd : update_adam)(o, clip, lr, narrowed);
+    make_table(o);
+    o->backend->clip(o->clip_there, dt_params_part_at(o->params, o->backend, DT_GRADIENTS), o->table_there, o->stretches,
+                     o->config.clip_norm, loss);
+    (o->config.kind == DT_SGD ? update_sgd : update_adam)(o, lr, narrowed);
     for (int i = 0; i < dt_optimizer_slots(o); i++)
         if (o->slot[i].device)
             o->slot[i].newer = DT_DEVICE_NEWER;
@@ -203,7 +201,7 @@ void dt_optimizer_start(dt_optimizer *o, float lr, const float *loss)
 
 double dt_optimizer_finish(dt_optimizer *o)
 {
-    if (o->clip_there)
+    if (o->clip_there != &o->clip)
         o->backend->read(&o->clip, o->clip_there, sizeof o->clip);
     o->steps += o->clip.finite != 0;
     return o->clip.norm;

@@ -33,13 +33,12 @@ static bool no_memory(dt_plan *plan)
 /* Says how much was asked for, what there is, and which batch might fit: results grow with it, all else does not. */
 static bool no_room(dt_plan *plan, const char *what, size_t bytes)
 {
-    size_t left = 0, all = 0;
+    size_t left, all;
     double mib = 1.0 / (1 << 20), batch = (double)plan->options.batch;
     char fits[96] = "a smaller batch needs less";
     if (bytes == SIZE_MAX)
         return no_memory(plan);
-    if (plan->backend->memory)
-        plan->backend->memory(&left, &all);
+    dt_backend_memory(plan->backend, &left, &all);
     int64_t most = all ? (int64_t)(0.97 * batch * (double)left / (double)bytes) : 0;
     if (most >= plan->options.batch) /* there is enough, but not in one piece */
         most = plan->options.batch - 1;

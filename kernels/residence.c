@@ -140,7 +140,7 @@ void dt_params_leave(dt_params *params)
 
 float *dt_params_part_at(dt_params *params, const dt_backend *backend, dt_params_part part)
 {
-    const dt_side *side = &params->side[part == DT_VALUES ? DT_SIDE_VALUES : part == DT_GRADIENTS ? DT_SIDE_GRADIENTS : DT_SIDE_BUFFERS];
+    const dt_side *side = &params->side[__builtin_ctz(part)];
     return backend->on_host ? side->host : side->device;
 }
 

@@ -236,12 +236,6 @@ template <class T, class Tile> __global__ void key_kernel(operands<T> o, sizes s
 
 /* ---- Host ---- */
 
-/* Is four numbers at a time possible at these addresses? Heads begin at multiples of d. */
-bool aligned(const void *x, dt_dtype type)
-{
-    return (uintptr_t)x % (4 * dt_dtype_size(type)) == 0;
-}
-
 /* How the library does a node: `each` for one part of the samples after another, `rest` (NULL: nothing is left over) for the
  * last part. */
 struct library {
@@ -345,7 +339,7 @@ void run_attention(const dt_call *call)
     }
     const dt_dtype type = call->node->input[0]->dtype;
     sizes all = sizes_of(call->node);
-    all.fours = all.fours && aligned(call->in[0], type) && aligned(call->out[0], type);
+    all.fours = all.fours && dt_aligned4(call->in[0], type) && dt_aligned4(call->out[0], type);
     by_tiling(all, [&](const sizes &s, auto tile) {
         using Tile = decltype(tile);
         dt_by_type(type, [&](auto zero) {
@@ -367,7 +361,7 @@ void run_gradient(const dt_call *call)
     }
     const dt_dtype type = call->node->input[0]->dtype;
     sizes all = sizes_of(call->node);
-    all.fours = all.fours && aligned(call->in[0], type) && aligned(call->in[3], type) && aligned(call->out[0], type);
+    all.fours = all.fours && dt_aligned4(call->in[0], type) && dt_aligned4(call->in[3], type) && dt_aligned4(call->out[0], type);
     by_tiling(all, [&](const sizes &s, auto tile) {
         using Tile = decltype(tile);
         dt_by_type(type, [&](auto zero) {

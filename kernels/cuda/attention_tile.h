@@ -9,12 +9,7 @@
 
 #include "kernels/cuda/launch.h"
 
-/* Arrays of a thread lie in registers where the loops over them are unrolled. */
-#ifdef __CUDACC__
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL
-#endif
+/* Arrays of a thread lie in registers where the loops over them are unrolled: hence so many DT_UNROLL. */
 
 namespace
 {
@@ -71,11 +66,11 @@ __device__ __forceinline__ void fetch(const T *from, int64_t stride, int count, 
     constexpr int FOURS = Tile::D / 4, ALL = COUNT * FOURS, AT_ONCE = 4; /* loads that are under way at once */
     for (int i = threadIdx.x; i < ALL; i += THREADS * AT_ONCE) {
         float x[AT_ONCE][4];
-        UNROLL
+        DT_UNROLL
         for (int k = 0; k < AT_ONCE; k++) {
             int row = (i + k * THREADS) / FOURS, column = (i + k * THREADS) % FOURS * 4;
             const T *here = from + row * stride;
-            UNROLL
+            DT_UNROLL
             for (int e = 0; e < 4; e++)
                 x[k][e] = 0;
             if (row >= count || column >= s.d)
@@ -86,7 +81,7 @@ __device__ __forceinline__ void fetch(const T *from, int64_t stride, int count, 
                 for (int e = 0; e < 4 && column + e < s.d; e++)
                     x[k][e] = dt_load(here, column + e);
         }
-        UNROLL
+        DT_UNROLL
         for (int k = 0; k < AT_ONCE; k++) {
             int row = (i + k * THREADS) / FOURS, column = (i + k * THREADS) % FOURS * 4;
             if (row < COUNT)
@@ -110,24 +105,24 @@ template <class Tile, bool WHOLE>
 __device__ __forceinline__ void across(const float *a, const float *b, int d, int count,
                                        float to[Tile::EACH][Tile::STEPS])
 {
-    UNROLL
+    DT_UNROLL
     for (int i = 0; i < Tile::EACH; i++)
-        UNROLL
+        DT_UNROLL
         for (int j = 0; j < Tile::STEPS; j++)
             to[i][j] = 0;
     for (int k = 0; k < d; k += 4) {
         lot<float, 4> y[Tile::STEPS];
-        UNROLL
+        DT_UNROLL
         for (int j = 0; j < Tile::STEPS; j++)
             if (WHOLE || ACROSS * j < count)
                 y[j] = read_lot<4>(b + ACROSS * j * Tile::LD + k);
-        UNROLL
+        DT_UNROLL
         for (int i = 0; i < Tile::EACH; i++) {
             lot<float, 4> x = read_lot<4>(a + i * Tile::LD + k);
-            UNROLL
+            DT_UNROLL
             for (int j = 0; j < Tile::STEPS; j++)
                 if (WHOLE || ACROSS * j < count)
-                    UNROLL
+                    DT_UNROLL
                     for (int e = 0; e < 4; e++)
                         to[i][j] += x.of[e] * y[j].of[e];
         }
@@ -141,17 +136,17 @@ __device__ __forceinline__ void along(const float *scores, const float *b, int c
     constexpr int SIDE = Tile::SIDE;
     for (int k = 0; k < count; k += 4) {
         lot<float, 4> x[Tile::EACH];
-        UNROLL
+        DT_UNROLL
         for (int i = 0; i < Tile::EACH; i++)
             x[i] = read_lot<4>(scores + i * Tile::LS + k);
-        UNROLL
+        DT_UNROLL
         for (int e = 0; e < 4; e++)
-            UNROLL
+            DT_UNROLL
             for (int part = 0; part < Tile::PARTS; part++) {
                 lot<float, SIDE> y = read_lot<SIDE>(b + (k + e) * Tile::LD + part * ACROSS * SIDE);
-                UNROLL
+                DT_UNROLL
                 for (int i = 0; i < Tile::EACH; i++)
-                    UNROLL
+                    DT_UNROLL
                     for (int c = 0; c < SIDE; c++)
                         to[i][part * SIDE + c] += x[i].of[e] * y.of[c];
             }
@@ -164,20 +159,20 @@ __device__ __forceinline__ void put(const float from[Tile::EACH][Tile::OWN], con
                                     int rows, int64_t stride, T *to)
 {
     constexpr int SIDE = Tile::SIDE;
-    UNROLL
+    DT_UNROLL
     for (int i = 0; i < Tile::EACH; i++) {
         int row = my_row(Tile::EACH) + i;
-        UNROLL
+        DT_UNROLL
         for (int part = 0; part < Tile::PARTS && row < rows; part++) {
             int column = (part * ACROSS + my_lane()) * SIDE;
             lot<T, SIDE> x;
-            UNROLL
+            DT_UNROLL
             for (int c = 0; c < SIDE; c++)
                 dt_narrow_to(&x.of[c], from[i][part * SIDE + c] * factor[i]);
             T *here = to + row * stride + column;
             if (s.fours && column < s.d)
                 *reinterpret_cast<lot<T, SIDE> *>(here) = x;
-            UNROLL
+            DT_UNROLL
             for (int c = 0; c < SIDE && !s.fours && column + c < s.d; c++)
                 here[c] = x.of[c];
         }
@@ -195,9 +190,9 @@ template <class Join> __device__ __forceinline__ float row_reduce(float value, J
 template <class Tile>
 __device__ __forceinline__ void keep_scores(const float from[Tile::EACH][Tile::STEPS], float *scores)
 {
-    UNROLL
+    DT_UNROLL
     for (int i = 0; i < Tile::EACH; i++)
-        UNROLL
+        DT_UNROLL
         for (int j = 0; j < Tile::STEPS; j++)
             scores[(my_row(Tile::EACH) + i) * Tile::LS + my_lane() + ACROSS * j] = from[i][j];
 }

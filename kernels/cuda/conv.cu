@@ -363,11 +363,8 @@ void release(void *state)
     delete c;
 }
 
-/* As the library wants its operands. Parameters, and what is seen of them, lie packed. */
-bool aligned(const void *operand)
-{
-    return (uintptr_t)operand % 16 == 0;
-}
+/* As the library wants its operands; parameters, and what is seen of them, lie packed. */
+constexpr size_t LIBRARY_BYTES = 16;
 
 void run_product(const convolution *c, void *x, void *weight, void *y, const dt_call *call)
 {
@@ -397,14 +394,14 @@ template <class T> void run_patches(const convolution *c, void *x, void *weight,
 template <class T> void run_as(const convolution *c, void *x, void *weight, void *y, const dt_call *call)
 {
     const dt_convolution *form = &c->form;
-    if (c->library && !(aligned(x) && aligned(y)))
+    if (c->library && !(dt_aligned(x, LIBRARY_BYTES) && dt_aligned(y, LIBRARY_BYTES)))
         dt_cuda_note(call->node, "a view that is not aligned to 16 bytes; own kernels, which are much slower");
-    if (!c->library || !aligned(x) || !aligned(y)) {
+    if (!c->library || !dt_aligned(x, LIBRARY_BYTES) || !dt_aligned(y, LIBRARY_BYTES)) {
         run_plain(*form, (const T *)x, (const T *)weight, (const T *)y, call->out[0]);
         return;
     }
     const int64_t area = form->kernel[0] * form->kernel[1];
-    const bool apart = c->reorder || !aligned(weight);
+    const bool apart = c->reorder || !dt_aligned(weight, LIBRARY_BYTES);
     void *ordered = apart ? call->workspace : weight;
     if (apart && form->kind != DT_DNN_WEIGHT_GRAD)
         transpose<false>(weights_of(form), packed{area}, (const T *)weight, (T *)ordered);

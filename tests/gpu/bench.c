@@ -339,9 +339,8 @@ static void list_kernels(bench *b, const model *m, int64_t batch, double sum)
 
 static size_t memory_left(const dt_backend *backend)
 {
-    size_t left = 0, all = 0;
-    if (backend->memory)
-        backend->memory(&left, &all);
+    size_t left, all;
+    dt_backend_memory(backend, &left, &all);
     return left;
 }
 

@@ -160,7 +160,7 @@ $(BUILD)/tests/%: $(BUILD)/cudasim/%_test.o $(filter-out %/bounds.o %/blas.o %/d
 	@echo "  CXX  $@"; $(CXX) $^ -o $@ -ldl
 
 # The programs whose rows run on the simulated backend too.
-SIMULATED = $(if $(SIMULATOR),$(filter $(addprefix $(BUILD)/tests/,train device attention norm contrastive backend conv likelihood \
+SIMULATED = $(if $(SIMULATOR),$(filter $(addprefix $(BUILD)/tests/,train device joined attention norm contrastive backend conv likelihood \
               matmul narrow pixels plan pointwise pool random reduce replay residence resize shape stored_ops trouble),$(PROGRAMS)))
 
 # Under the thread sanitizer only what has threads of its own runs: GNU's OpenMP is not built for it, and everything that

@@ -94,7 +94,7 @@ static int slower_first(const void *a, const void *b)
 
 static bool is_matrix_work(const char *name)
 {
-    return !strcmp(name, "linear") || !strcmp(name, "matmul") || !strncmp(name, "conv", 4);
+    return !strncmp(name, "linear", 6) || !strcmp(name, "matmul") || !strncmp(name, "conv", 4);
 }
 
 bool dt_time_plans(bool (*step)(void *self, dt_error *error), void *self, int steps, dt_plan *const *plans, int count,

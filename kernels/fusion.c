@@ -64,6 +64,15 @@ static const dt_node *put_last(dt_schedule_list *list, int k, int before, const 
     return fused;
 }
 
+/* Puts a fused node where the first of its parts stands, because some of its results may be read before node k, which goes. */
+static void put_first(dt_schedule_list *list, maker *makers, int k, int first, const dt_node *fused)
+{
+    for (int o = 0; o < fused->outputs; o++)
+        makers[fused->output[o].id] = (maker){fused, first};
+    list->node[first] = fused;
+    list->node[k] = NULL;
+}
+
 /* linear then activation; linear then sum with a residual. */
 static const dt_node *fuse_linear(dt_schedule_list *list, maker *makers, int k)
 {
@@ -93,8 +102,63 @@ static const dt_node *fuse_linear(dt_schedule_list *list, maker *makers, int k)
     return NULL;
 }
 
-/* batch or group norm then relu. The fused node stands where the norm was: its statistics, which stay results, may be
- * read before the relu's place. */
+/* The node that makes x, or what x is a view of, for this reader alone; *view is the view's place, or -1. */
+static const maker *private_maker(const dt_schedule_list *list, const maker *makers, const dt_tensor *x, int *view)
+{
+    const maker *m = &makers[x->id];
+    *view = -1;
+    if (m->node && m->node->op->flags & DT_OP_VIEW && list->uses[x->id] == 1) {
+        *view = m->place;
+        x = m->node->input[0];
+        m = &makers[x->id];
+    }
+    return m->node && list->uses[x->id] == 1 ? m : NULL;
+}
+
+/* Training's GELU by tanh: its slope is multiplied into the product that the gradient comes from. */
+static const dt_node *fuse_slope(dt_schedule_list *list, maker *makers, int k)
+{
+    const dt_node *node = list->node[k];
+    int view;
+    if (dt_pointwise_code(node->op) != DT_PW_GELU_TANH_GRAD ||
+        !dt_same_shape(&node->input[0]->shape, &node->input[1]->shape))
+        return NULL;
+    const maker *m = private_maker(list, makers, node->input[1], &view);
+    if (!m || m->node->op != &dt_op_matmul || m->node->inputs != 2 || m->node->output[0].shape.rank != 2)
+        return NULL;
+    dt_matmul_form form = *(const dt_matmul_form *)m->node->attributes;
+    form.slope = true;
+    dt_tensor *const input[] = {m->node->input[0], m->node->input[1], node->input[0]};
+    const dt_node *fused = replace(list, node, &dt_op_matmul, input, 3, &form, sizeof form);
+    if (fused && view >= 0)
+        list->node[view] = NULL;
+    return put_last(list, k, m->place, fused);
+}
+
+/* Training's GELU by tanh: the linear layer before it gives both, the value before the activation for the slope later. The fused
+ * node stands where the layer was. */
+static const dt_node *fuse_before(dt_schedule_list *list, maker *makers, int k)
+{
+    const dt_node *node = list->node[k];
+    const maker *m = &makers[node->input[0]->id];
+    if (activation_of(node) != DT_ACT_GELU_TANH || !m->node || m->node->op != &dt_op_linear)
+        return NULL;
+    dt_linear_form form = *(const dt_linear_form *)m->node->attributes;
+    if (form.residual || form.activation != DT_ACT_NONE)
+        return NULL;
+    form.activation = DT_ACT_GELU_TANH;
+    form.before = true;
+    dt_node *fused = replace(list, m->node, &dt_op_linear, m->node->input, m->node->inputs, &form, sizeof form);
+    if (fused) {
+        fused->outputs = 2;
+        fused->output[1] = fused->output[0];
+        fused->output[0] = node->output[0];
+        put_first(list, makers, k, m->place, fused);
+    }
+    return NULL;
+}
+
+/* batch or group norm then relu; the statistics stay results. */
 static const dt_node *fuse_norm(dt_schedule_list *list, maker *makers, int k)
 {
     const dt_node *node = list->node[k];
@@ -109,9 +173,31 @@ static const dt_node *fuse_norm(dt_schedule_list *list, maker *makers, int k)
     dt_node *fused = replace(list, m->node, m->node->op, m->node->input, m->node->inputs, &form, sizeof form);
     if (fused) {
         fused->output[0] = node->output[0];
-        makers[fused->output[0].id] = (maker){fused, m->place};
-        list->node[m->place] = fused;
-        list->node[k] = NULL;
+        put_first(list, makers, k, m->place, fused);
+    }
+    return NULL;
+}
+
+/* The sum of a layer norm's gradient with another that came before it, as where a residual branch begins. */
+static const dt_node *fuse_norm_grad(dt_schedule_list *list, maker *makers, int k)
+{
+    const dt_node *node = list->node[k];
+    for (int i = 0; i < 2 && dt_pointwise_code(node->op) == DT_PW_ADD; i++) {
+        dt_tensor *dx = node->input[i], *other = node->input[1 - i];
+        const maker *m = &makers[dx->id], *before = &makers[other->id];
+        if (!m->node || m->node->op != &dt_op_layer_norm_grad || m->node->inputs != 5 || dx->output != 0 ||
+            list->uses[dx->id] != 1 || !dt_same_shape(&dx->shape, &other->shape) ||
+            (before->node && before->place > m->place))
+            continue;
+        dt_tensor *input[6];
+        memcpy(input, m->node->input, sizeof *input * 5);
+        input[5] = other;
+        dt_node *fused = replace(list, m->node, m->node->op, input, 6, m->node->attributes, sizeof(dt_norm_form));
+        if (fused) {
+            fused->output[0] = node->output[0];
+            put_first(list, makers, k, m->place, fused);
+        }
+        return NULL;
     }
     return NULL;
 }
@@ -209,5 +295,6 @@ static bool sweep(dt_schedule_list *list, fuse_rule *rule)
 
 bool dt_fuse(dt_schedule_list *list)
 {
-    return sweep(list, fuse_linear) && sweep(list, fuse_norm) && sweep(list, fuse_chain);
+    return sweep(list, fuse_linear) && sweep(list, fuse_before) && sweep(list, fuse_slope) && sweep(list, fuse_norm) &&
+           sweep(list, fuse_norm_grad) && sweep(list, fuse_chain);
 }

@@ -246,6 +246,8 @@ static bool overwrites(const dt_node *node, int i)
     const dt_linear_form *linear = node->op == &dt_op_linear ? node->attributes : NULL;
     if (linear) /* a product before an activation is written to where the result will be */
         return linear->residual && linear->activation == DT_ACT_NONE && i == node->inputs - 1;
+    if (node->op == &dt_op_layer_norm_grad) /* the gradient that is added */
+        return i == 5;
     return (node->op->flags & DT_OP_IN_PLACE) != 0;
 }
 

@@ -43,9 +43,12 @@ static bool names(unsigned mask, int i)
     return mask >> (i < 31 ? i : 31) & 1;
 }
 
-/* The residual of a linear node is added to the result: it may be of any type, and is not an operand of the product. */
+/* The residual of a linear node is added to the result, the slope at x multiplied into that of a matmul: they may be of any type, and
+ * are not operands of the product. */
 static bool in_product(const dt_node *node, int i)
 {
+    if (node->op == &dt_op_matmul)
+        return i < 2;
     return node->op != &dt_op_linear || !((const dt_linear_form *)node->attributes)->residual || i < node->inputs - 1;
 }
 

@@ -81,6 +81,22 @@ static inline float dt_fast_tanh(float x)
     return a < 0.25f ? near : far;
 }
 
+static inline float dt_gelu_tanh_inner(float x)
+{
+    return dt_fast_tanh(0.797884560802865356f * (x + 0.044715f * x * x * x));
+}
+
+static inline float dt_fast_gelu_tanh(float x)
+{
+    return 0.5f * x * (1 + dt_gelu_tanh_inner(x));
+}
+
+static inline float dt_fast_gelu_tanh_slope(float x)
+{
+    float t = dt_gelu_tanh_inner(x), u = 0.797884560802865356f * (1 + 3 * 0.044715f * x * x);
+    return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * u;
+}
+
 /* erf x, absolute error 3e-7: Taylor up to |x| = 1, beyond it Abramowitz & Stegun 7.1.26. */
 static inline float dt_fast_erf(float x)
 {

@@ -3,26 +3,37 @@
 #include "kernels/backend.h"
 #include "kernels/cpu/math.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/sum.h"
 #include "kernels/ops.h"
 
 #include <string.h>
 
 extern const dt_kernel dt_cpu_matmul[];
 
+/* y *= gelu_tanh'(x) */
+static void multiply_by_slope(float *restrict y, const float *restrict x, int64_t count)
+{
+#pragma omp parallel for simd schedule(static) if (count > 1 << 13)
+    for (int64_t i = 0; i < count; i++)
+        y[i] *= dt_fast_gelu_tanh_slope(x[i]);
+}
+
 static void run_matmul(const dt_call *call)
 {
     const dt_node *node = call->node;
     const dt_matmul_form *f = node->attributes;
-    const dt_shape *a = &node->input[0]->shape, *b = &node->input[1]->shape, *y = &node->output[0].shape;
-    int rank = y->rank;
-    int64_t m = y->dim[rank - 2], n = y->dim[rank - 1], k = a->dim[f->transpose_a ? rank - 2 : rank - 1];
-    int64_t batch = dt_span(y, 0, rank - 2);
+    const dt_shape *a = &node->input[0]->shape, *b = &node->input[1]->shape;
+    int rank = a->rank;
+    int64_t m = a->dim[f->transpose_a ? rank - 1 : rank - 2], k = a->dim[f->transpose_a ? rank - 2 : rank - 1];
+    int64_t n = b->dim[f->transpose_b ? rank - 2 : rank - 1], batch = dt_span(a, 0, rank - 2);
     const float *pa = call->in[0], *pb = call->in[1];
     float *py = call->out[0];
 #pragma omp parallel for schedule(static) if (batch > 1)
     for (int64_t i = 0; i < batch; i++)
         dt_sgemm(f->transpose_a, f->transpose_b, m, n, k, 1, pa + i * m * k, a->dim[rank - 1], pb + i * k * n,
                  b->dim[rank - 1], 0, py + i * m * n, n);
+    if (f->slope)
+        multiply_by_slope(py, call->in[2], m * n);
 }
 
 /* A row of the result after the product; residual may be the row itself when there is no activation. */
@@ -44,8 +55,7 @@ static void finish_row(float *restrict y, const float *bias, const float *residu
         break;
     case DT_ACT_GELU_TANH:
         for (int64_t i = 0; i < n; i++)
-            y[i] = 0.5f * y[i] *
-                   (1 + dt_fast_tanh(0.797884560802865356f * (y[i] + 0.044715f * y[i] * y[i] * y[i])));
+            y[i] = dt_fast_gelu_tanh(y[i]);
         break;
     case DT_ACT_QUICK_GELU:
         for (int64_t i = 0; i < n; i++)
@@ -80,17 +90,35 @@ static void run_linear(const dt_call *call)
     const dt_shape *w = &node->input[1]->shape;
     int64_t n = w->dim[0], k = w->dim[1], rows = dt_count(&node->output[0].shape) / n;
     const float *bias = f->bias ? call->in[2] : NULL, *residual = f->residual ? call->in[node->inputs - 1] : NULL;
-    float *y = call->out[0];
-    if (f->activation == DT_ACT_NONE) {
-        start_rows(y, bias, residual, rows, n);
-        dt_sgemm(false, true, rows, n, k, 1, call->in[0], k, call->in[1], k, bias || residual ? 1 : 0, y, n);
-        return;
+    float *y = call->out[0], *before = f->before ? call->out[1] : NULL;
+    if (f->activation == DT_ACT_NONE || before) {
+        float *sum = before ? before : y;
+        start_rows(sum, bias, residual, rows, n);
+        dt_sgemm(false, true, rows, n, k, 1, call->in[0], k, call->in[1], k, bias || residual ? 1 : 0, sum, n);
+        bias = NULL;
+    } else {
+        dt_sgemm(false, true, rows, n, k, 1, call->in[0], k, call->in[1], k, 0, y, n);
     }
-    dt_sgemm(false, true, rows, n, k, 1, call->in[0], k, call->in[1], k, 0, y, n);
+    if (f->activation == DT_ACT_NONE)
+        return;
 #pragma omp parallel for schedule(static) if (rows * n > 1 << 13)
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t r = 0; r < rows; r++) {
+        if (before)
+            memcpy(y + r * n, before + r * n, sizeof *y * (size_t)n);
         finish_row(y + r * n, bias, residual ? residual + r * n : NULL, f->activation, n);
+    }
+}
+
+static void run_linear_grad(const dt_call *call)
+{
+    const dt_shape *x = &call->node->input[0]->shape, *u = &call->node->input[1]->shape;
+    int64_t rows = x->dim[0], in = x->dim[1], out = u->dim[1];
+    dt_sgemm(true, false, out, in, rows, 1, call->in[1], out, call->in[0], in, 0, call->out[0], in);
+    dt_sum_axis(call->in[1], 1, rows, out, call->out[1]);
 }
 
 const dt_kernel dt_cpu_matmul[] = {
-    {&dt_op_matmul, run_matmul, NULL, NULL}, {&dt_op_linear, run_linear, NULL, NULL}, {0}};
+    {&dt_op_matmul, run_matmul, NULL, NULL},
+    {&dt_op_linear, run_linear, NULL, NULL},
+    {&dt_op_linear_grad, run_linear_grad, NULL, NULL},
+    {0}};

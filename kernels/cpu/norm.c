@@ -100,9 +100,9 @@ static int64_t block_rows(int64_t rows)
 }
 
 /* One row: dx, and its share of dgamma and dbeta. With xn = (x - mean) rstd and g = gamma dy:
- * dx = rstd (g - mean(g) - xn mean(g xn)). */
+ * dx = rstd (g - mean(g) - xn mean(g xn)), plus `more` where there is more, which may be dx itself. */
 static void layer_norm_grad_row(int64_t w, const float *x, const float *gamma, float mean, float rstd,
-                                const float *dy, float *restrict dx, float *restrict dgamma,
+                                const float *dy, const float *more, float *dx, float *restrict dgamma,
                                 float *restrict dbeta)
 {
     float plain[4 * LANES] = {0}, crossed[4 * LANES] = {0};
@@ -123,9 +123,15 @@ static void layer_norm_grad_row(int64_t w, const float *x, const float *gamma, f
         dbeta[j] += u;
     }
     float a = sum_lanes(plain) / (float)w * rstd, b = sum_lanes(crossed) / (float)w * rstd * rstd;
+    if (more) {
 #pragma omp simd
-    for (int64_t j = 0; j < w; j++)
-        dx[j] = dy[j] * gamma[j] * rstd - a - (x[j] - mean) * b;
+        for (int64_t j = 0; j < w; j++)
+            dx[j] = more[j] + (dy[j] * gamma[j] * rstd - a - (x[j] - mean) * b);
+    } else {
+#pragma omp simd
+        for (int64_t j = 0; j < w; j++)
+            dx[j] = dy[j] * gamma[j] * rstd - a - (x[j] - mean) * b;
+    }
 }
 
 /* out[j] = sum over blocks of part[block stride + j], in float64. */
@@ -145,7 +151,7 @@ static void add_blocks(const float *part, int64_t blocks, int64_t stride, int64_
 static void run_layer_norm_grad(const dt_call *call)
 {
     const float *x = call->in[0], *gamma = call->in[1], *mean = call->in[2], *rstd = call->in[3],
-                *dy = call->in[4];
+                *dy = call->in[4], *more = call->node->inputs > 5 ? call->in[5] : NULL;
     float *dx = call->out[0], *part = call->workspace;
     int64_t rows = rows_of(call->node), w = width_of(call->node), each = block_rows(rows);
     int64_t blocks = (rows + each - 1) / each;
@@ -154,7 +160,8 @@ static void run_layer_norm_grad(const dt_call *call)
         float *dgamma = part + 2 * b * w, *dbeta = dgamma + w;
         memset(dgamma, 0, sizeof *dgamma * 2 * (size_t)w);
         for (int64_t r = b * each, end = at_most(rows, r + each); r < end; r++)
-            layer_norm_grad_row(w, x + r * w, gamma, mean[r], rstd[r], dy + r * w, dx + r * w, dgamma, dbeta);
+            layer_norm_grad_row(w, x + r * w, gamma, mean[r], rstd[r], dy + r * w, more ? more + r * w : NULL, dx + r * w,
+                                dgamma, dbeta);
     }
     add_blocks(part, blocks, 2 * w, w, call->out[1]);
     add_blocks(part + w, blocks, 2 * w, w, call->out[2]);

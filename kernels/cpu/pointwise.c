@@ -105,17 +105,6 @@ static inline float normal_density(float x)
     return 0.398942280401432678f * dt_fast_exp(-0.5f * x * x);
 }
 
-static inline float gelu_tanh_inner(float x)
-{
-    return dt_fast_tanh(0.797884560802865356f * (x + 0.044715f * x * x * x));
-}
-
-static inline float gelu_tanh_slope(float x)
-{
-    float t = gelu_tanh_inner(x), u = 0.797884560802865356f * (1 + 3 * 0.044715f * x * x);
-    return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * u;
-}
-
 static inline float quick_gelu_slope(float x)
 {
     float s = dt_fast_sigmoid(1.702f * x);
@@ -141,7 +130,7 @@ static void compute(const dt_instruction *step, const float *a, const float *b, 
     case DT_PW_TANH_GRAD: LOOP(b[i] * (1 - a[i] * a[i]));
     case DT_PW_GELU_GRAD:
         LOOP(b[i] * (0.5f * (1 + dt_fast_erf(a[i] * 0.707106781186547524f)) + a[i] * normal_density(a[i])));
-    case DT_PW_GELU_TANH_GRAD: LOOP(b[i] * gelu_tanh_slope(a[i]));
+    case DT_PW_GELU_TANH_GRAD: LOOP(b[i] * dt_fast_gelu_tanh_slope(a[i]));
     case DT_PW_QUICK_GELU_GRAD: LOOP(b[i] * quick_gelu_slope(a[i]));
     case DT_PW_AFFINE: LOOP(p * a[i] + q);
     case DT_PW_EXP: LOOP(dt_fast_exp(a[i]));
@@ -158,7 +147,7 @@ static void compute(const dt_instruction *step, const float *a, const float *b, 
     case DT_PW_TANH: LOOP(dt_fast_tanh(a[i]));
     case DT_PW_SOFTPLUS: LOOP(dt_fast_softplus(a[i]));
     case DT_PW_GELU: LOOP(0.5f * a[i] * (1 + dt_fast_erf(a[i] * 0.707106781186547524f)));
-    case DT_PW_GELU_TANH: LOOP(0.5f * a[i] * (1 + gelu_tanh_inner(a[i])));
+    case DT_PW_GELU_TANH: LOOP(dt_fast_gelu_tanh(a[i]));
     case DT_PW_QUICK_GELU: LOOP(a[i] * dt_fast_sigmoid(1.702f * a[i]));
     case DT_PW_COUNT: break;
     }

@@ -2,6 +2,7 @@
  * by axis. Partial sums cover fixed stretches, so that the result does not depend on the number of threads. */
 #include "kernels/backend.h"
 #include "kernels/cpu/math.h"
+#include "kernels/cpu/sum.h"
 #include "kernels/ops.h"
 
 #include <string.h>
@@ -62,7 +63,7 @@ static void sum_middle(const float *x, int64_t outer, int64_t reduced, int64_t i
         }
 }
 
-static void sum_run(const float *x, int64_t outer, int64_t reduced, int64_t inner, float *y)
+void dt_sum_axis(const float *x, int64_t outer, int64_t reduced, int64_t inner, float *y)
 {
     if (inner == 1)
         sum_rows(x, outer, reduced, y);
@@ -104,7 +105,7 @@ static void run_sum(const dt_call *call)
         for (int k = i + 1; k < groups; k++)
             inner *= length[k];
         float *y = final ? call->out[0] : room;
-        sum_run(x, outer, length[i], inner, y);
+        dt_sum_axis(x, outer, length[i], inner, y);
         x = y;
         room += outer * inner;
         length[i] = 1;

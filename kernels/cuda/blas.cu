@@ -66,13 +66,26 @@ uint32_t size_of(dt_dtype type)
     return type == DT_BF16 ? 2 : 4;
 }
 
+/* What the library reads or writes beside is the activation's input and its slope's; sums over the depth of a are to it the bias's
+ * gradient, and a is its second operand. */
 cublasLtEpilogue_t epilogue_of(const dt_product &p)
 {
+    if (p.beside == DT_BESIDE_BEFORE)
+        return p.bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    if (p.beside == DT_BESIDE_SLOPE)
+        return CUBLASLT_EPILOGUE_DGELU;
+    if (p.beside == DT_BESIDE_SUMS)
+        return CUBLASLT_EPILOGUE_BGRADB;
     switch (p.activation) {
     case DT_ACT_RELU: return p.bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
     case DT_ACT_GELU_TANH: return p.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
     default: return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
     }
+}
+
+bool has_matrix_beside(const dt_product &p)
+{
+    return p.beside == DT_BESIDE_BEFORE || p.beside == DT_BESIDE_SLOPE;
 }
 
 template <class T> void set(trouble *t, cublasLtMatmulDesc_t of, cublasLtMatmulDescAttributes_t which, T value)
@@ -109,11 +122,26 @@ void describe(dt_blas *blas, trouble *t)
     set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set<uint32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
-    if (p.bias)
+    if (p.bias || p.beside == DT_BESIDE_SUMS)
         set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out));
+    if (has_matrix_beside(p)) {
+        set<int64_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.columns);
+        set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type_of(p.out));
+    }
     blas->a = layout(t, p.in, p.transpose_a ? p.depth : p.rows, p.transpose_a ? p.rows : p.depth, p.stride_a, p.batch);
     blas->b = layout(t, p.in, p.transpose_b ? p.columns : p.depth, p.transpose_b ? p.depth : p.columns, p.stride_b, p.batch);
     blas->y = layout(t, p.out, p.rows, p.columns, p.stride_y, p.batch);
+}
+
+/* Where the bias is, and what is beside. */
+void point(const dt_blas *blas, const void *bias, void *beside, trouble *t)
+{
+    if (blas->p.bias)
+        set(t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    if (blas->p.beside == DT_BESIDE_SUMS)
+        set(t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, beside);
+    if (has_matrix_beside(blas->p))
+        set(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, beside);
 }
 
 /* The library's first choice. Where it splits the depth, the parts are to be summed in float32 in a pass of their own, and not
@@ -131,8 +159,7 @@ void choose(const dt_blas *blas, uint32_t alignment_in, uint32_t alignment_out, 
     set<uint32_t>(t, preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_in);
     set<uint32_t>(t, preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_out);
     set<uint32_t>(t, preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_out);
-    if (blas->p.bias) /* only its alignment is looked at */
-        set(t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)(uintptr_t)(256 + alignment_out));
+    point(blas, (const void *)(uintptr_t)(256 + alignment_out), (void *)(uintptr_t)256, t); /* only alignments are looked at */
     if (t->status == CUBLAS_STATUS_SUCCESS)
         t->none(cublasLtMatmulAlgoGetHeuristic(library(t), blas->operation, blas->b, blas->a, blas->y, blas->y, preference, 1,
                                                &first, &found),
@@ -152,10 +179,12 @@ struct words {
 words describe_in_words(const dt_product &p)
 {
     words w;
-    snprintf(w.chars, sizeof w.chars, "[%lld x %lld] x [%lld x %lld]%s%s, batch %lld, %s to %s%s%s%s", (long long)p.rows,
+    const char *const beside[] = {"", ", input of the activation", ", slope", ", sums"};
+    snprintf(w.chars, sizeof w.chars, "[%lld x %lld] x [%lld x %lld]%s%s, batch %lld, %s to %s%s%s%s%s", (long long)p.rows,
              (long long)p.depth, (long long)p.depth, (long long)p.columns, p.transpose_a ? ", a transposed" : "",
              p.transpose_b ? ", b transposed" : "", (long long)p.batch, dt_dtype_name(p.in), dt_dtype_name(p.out),
-             p.bias ? ", bias" : "", p.residual ? ", residual" : "", p.activation ? ", activation" : "");
+             p.bias ? ", bias" : "", p.residual ? ", residual" : "", p.activation ? ", activation" : "",
+             beside[p.beside]);
     return w;
 }
 
@@ -204,13 +233,13 @@ size_t dt_blas_workspace(const dt_blas *blas)
     return most ? most + WORKSPACE_ALIGNMENT : 0;
 }
 
-void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *y,
-                 void *workspace, const dt_call *call)
+void dt_blas_run_beside(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *beside,
+                        void *y, void *workspace, const dt_call *call)
 {
     const dt_product &p = blas->p;
     const void *c = p.residual ? residual : y;
     bool fast = true;
-    for (const void *pointer : {a, b, c, (const void *)y, p.bias ? bias : NULL})
+    for (const void *pointer : {a, b, c, (const void *)y, p.bias ? bias : NULL, (const void *)beside})
         fast = fast && dt_aligned(pointer, GOOD_ALIGNMENT);
     const way *chosen = fast ? &blas->fast : &blas->any;
     trouble t = {CUBLAS_STATUS_SUCCESS, ""};
@@ -218,8 +247,7 @@ void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *
     uintptr_t room = ((uintptr_t)workspace + WORKSPACE_ALIGNMENT - 1) / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT;
     if (!chosen->known)
         t.none(CUBLAS_STATUS_NOT_SUPPORTED, "operands that are not aligned");
-    if (p.bias)
-        set(&t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+    point(blas, bias, beside, &t);
     if (t.status == CUBLAS_STATUS_SUCCESS)
         t.none(cublasLtMatmul(library(&t), blas->operation, &alpha, b, blas->b, a, blas->a, &beta, c, blas->y, y, blas->y,
                               &chosen->algorithm, chosen->workspace ? (void *)room : NULL, chosen->workspace,

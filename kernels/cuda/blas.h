@@ -3,12 +3,22 @@
  *
  *     y = activation(scale op(a) op(b) + bias) + residual
  *
+ * and one thing beside it, which is read or written on the way (dt_beside).
+ *
  * Matrices are row-major. The choice of algorithm is made once, in dt_blas_new, and depends on the product alone, so that a run
  * repeats bit for bit on one kind of GPU. (Where a pointer is not aligned to 16 bytes, another is taken; that is as fixed.) */
 #ifndef DUET_KERNELS_CUDA_BLAS_H
 #define DUET_KERNELS_CUDA_BLAS_H
 
 #include "kernels/cuda/launch.h"
+
+/* What else a product may do. BEFORE and SLOPE are dense matrices of y's shape and type, of columns by the eight, aligned to 16 bytes. */
+typedef enum {
+    DT_BESIDE_NOTHING,
+    DT_BESIDE_BEFORE, /* written: what the activation, GELU_TANH, is applied to */
+    DT_BESIDE_SLOPE,  /* read: the x of y = gelu_tanh'(x) scale op(a) op(b) */
+    DT_BESIDE_SUMS    /* written: float32 [rows], the sums of op(a) over the depth; y is float32 */
+} dt_beside;
 
 typedef struct dt_product {
     int64_t rows, columns, depth;    /* y [rows, columns]; a [rows, depth], b [depth, columns] */
@@ -20,23 +30,46 @@ typedef struct dt_product {
     float scale;
     bool bias, residual;             /* residual may be y itself, then y += ...; other operands share nothing with y */
     dt_activation activation;        /* NONE, RELU or GELU_TANH, and NONE with a residual: what dt_blas_new does itself */
+    dt_beside beside;                /* batch 1 only, without a residual; SLOPE and SUMS without bias and activation */
 } dt_product;
 
 typedef struct dt_blas dt_blas;
 
-/* NULL: the library refuses; message (DT_MESSAGE bytes) says what. It may refuse a bias or an activation, but never what
- * remains without them. */
+/* NULL: the library refuses; message (DT_MESSAGE bytes) says what. It may refuse a bias, an activation or what is beside, but never
+ * what remains without them. */
 dt_blas *dt_blas_new(const dt_product *product, char *message);
 void dt_blas_free(dt_blas *blas);
 
 size_t dt_blas_workspace(const dt_blas *blas); /* bytes that a run needs */
 
-/* Enqueues on dt_cuda_stream(). bias [columns] and residual may be NULL where the product has none. Pointers are aligned to
- * elements; to 16 bytes is faster. What goes wrong is the call's fault. */
-void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *y,
-                 void *workspace, const dt_call *call);
+/* Enqueues on dt_cuda_stream(). bias [columns], residual and what is beside may be NULL where the product has none. Pointers are
+ * aligned to elements; to 16 bytes is faster. What goes wrong is the call's fault. */
+void dt_blas_run_beside(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *beside,
+                        void *y, void *workspace, const dt_call *call);
+
+static inline void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *y,
+                               void *workspace, const dt_call *call)
+{
+    dt_blas_run_beside(blas, a, b, bias, residual, NULL, y, workspace, call);
+}
 
 /* ---- For the two that do it ---- */
+
+static inline const char *dt_beside_complaint(const dt_product *p)
+{
+    bool before = p->beside == DT_BESIDE_BEFORE, matrix = before || p->beside == DT_BESIDE_SLOPE;
+    if (p->beside == DT_BESIDE_NOTHING)
+        return NULL;
+    if (p->batch > 1 || p->residual)
+        return "something beside a batch or a residual";
+    if (before ? p->activation != DT_ACT_GELU_TANH : p->bias || p->activation != DT_ACT_NONE)
+        return before ? "what is before an activation that is not GELU by tanh" : "a slope or sums beside a bias or an activation";
+    if (matrix && (p->columns % 8 || p->stride_y != p->columns))
+        return "a matrix beside that is not of columns by the eight";
+    if (!matrix && p->out != DT_F32)
+        return "sums beside a result that is not float32";
+    return NULL;
+}
 
 /* What speaks against a product whose zeros are filled; NULL: nothing. */
 static inline const char *dt_product_complaint(const dt_product *p)
@@ -56,7 +89,7 @@ static inline const char *dt_product_complaint(const dt_product *p)
         return "an activation that is not ReLU or GELU by tanh";
     if (p->activation != DT_ACT_NONE && p->residual)
         return "an activation before a residual";
-    return NULL;
+    return dt_beside_complaint(p);
 }
 
 static inline dt_product dt_product_filled(const dt_product *product)

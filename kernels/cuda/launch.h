@@ -132,7 +132,7 @@ static inline bool dt_aligned(const void *x, size_t to)
     return reinterpret_cast<uintptr_t>(x) % to == 0;
 }
 
-/* Can dt_load4 and dt_store4 begin at x? Allocations can, but parameters and their gradients lie packed. */
+/* Can dt_load4 and dt_store4 begin at x? Allocations can, and parameters; views of leaves may not. */
 static inline bool dt_aligned4(const void *x, dt_dtype type)
 {
     return dt_aligned(x, 4 * dt_dtype_size(type));

@@ -146,12 +146,12 @@ template <class T> void layer_norm(const dt_call *call)
     });
 }
 
-/* ---- Its gradient: with xn = (x - mean) rstd and g = gamma dy, dx = rstd (g - mean(g) - xn mean(g xn)). ---- */
+/* ---- Its gradient: with xn = (x - mean) rstd and g = gamma dy, dx = rstd (g - mean(g) - xn mean(g xn)) + more. ---- */
 
 template <class T> struct layer_grad {
     const T *x;
     const float *gamma, *means, *rstds;
-    const T *dy;
+    const T *dy, *more; /* more may be NULL, or dx itself */
     rows r;
     T *dx;
     float *part; /* [parts, 2, width]: sums for dgamma and dbeta over the rows of each block */
@@ -211,6 +211,11 @@ template <int FOURS, class T> __global__ void layer_norm_grad_kernel(layer_grad<
                 break;
             for (int i = 0; i < 4; i++)
                 g[k][i] = (g[k][i] - level - xn[k][i] * pull) * rstd;
+            if (f.more) {
+                dt_load4(f.more + row * width, four_at(k), xn[k]);
+                for (int i = 0; i < 4; i++)
+                    g[k][i] += xn[k][i];
+            }
             dt_store4(f.dx + row * width, four_at(k), g[k]);
         }
     }
@@ -234,7 +239,7 @@ template <int THREADS, class T> __global__ void layer_norm_grad_any_kernel(layer
         float level = sums.a / (float)f.r.width, pull = sums.b / (float)f.r.width;
         for (int64_t j = threadIdx.x; j < f.r.width; j += THREADS) {
             float g = dt_load(f.dy, first + j) * f.gamma[j], xn = (dt_load(f.x, first + j) - mean) * rstd;
-            dt_store(f.dx, first + j, (g - level - xn * pull) * rstd);
+            dt_store(f.dx, first + j, (g - level - xn * pull) * rstd + (f.more ? dt_load(f.more, first + j) : 0));
         }
     }
 }
@@ -288,17 +293,19 @@ __global__ void sum_parts_kernel(const float *part, int64_t parts, int64_t width
 template <class T> void layer_norm_grad(const dt_call *call)
 {
     layer_grad<T> f = {(const T *)call->in[0],     (const float *)call->in[1], (const float *)call->in[2],
-                       (const float *)call->in[3], (const T *)call->in[4],     rows_of(call->node),
-                       (T *)call->out[0],          (float *)call->workspace};
+                       (const float *)call->in[3], (const T *)call->in[4],     call->node->inputs > 5 ? (const T *)call->in[5] : NULL,
+                       rows_of(call->node),        (T *)call->out[0],          (float *)call->workspace};
     int64_t parts = dt_parts(f.r.count, f.r.each);
-    bool fours = f.r.width % 4 == 0 && dt_aligned4(f.x) && dt_aligned4(f.gamma) && dt_aligned4(f.dy) && dt_aligned4(f.dx);
+    bool fours = f.r.width % 4 == 0 && dt_aligned4(f.x) && dt_aligned4(f.gamma) && dt_aligned4(f.dy) && dt_aligned4(f.dx) &&
+                 dt_aligned4(f.more);
     if (!fours || !by_width(f.r.width, [&](auto n) {
             DT_LAUNCH((layer_norm_grad_kernel<decltype(n)::value, T>), (unsigned)parts, dim3(DT_WARP, GRAD_WARPS), 0, f);
         })) {
+        /* First the sums: dx may take the place of `more`, and that be dy. */
+        DT_LAUNCH(layer_norm_columns_kernel<T>, dt_grid(parts * dt_parts(f.r.width, DT_WARP), 1), warps, 0, f);
         by_team(f.r.width <= SHORT_ROW, f.r.count, [&](auto threads, unsigned grid, dim3 block) {
             DT_LAUNCH((layer_norm_grad_any_kernel<threads(), T>), grid, block, 0, f);
         });
-        DT_LAUNCH(layer_norm_columns_kernel<T>, dt_grid(parts * dt_parts(f.r.width, DT_WARP), 1), warps, 0, f);
     }
     DT_LAUNCH(sum_parts_kernel, dt_grid(2 * f.r.width, DT_WARP), dim3(DT_WARP, DT_WARP), 0, f.part, parts, f.r.width,
               (float *)call->out[1], (float *)call->out[2]);

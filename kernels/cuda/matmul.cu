@@ -1,9 +1,11 @@
-/* Matrix products over cuBLASLt (blas.h). Bias, ReLU, GELU by tanh, and a residual without an activation are done by the
- * product on its way out; what the library does not know (GELU by erf, quick GELU, a residual after an activation or of another
- * type, epilogues that it refuses) is one pass over the result afterwards, in place. */
+/* Matrix products over cuBLASLt (blas.h). Bias, ReLU, GELU by tanh and its slope, the sums that a bias gets as its gradient, and a
+ * residual without an activation are done by the product on its way out; what the library does not know (GELU by erf, quick GELU, a
+ * residual after an activation or of another type, epilogues that it refuses) is one pass over the result afterwards. */
 #include "kernels/cuda/activations.h"
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/divide.h"
+#include "kernels/cuda/notes.h"
+#include "kernels/cuda/sum.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,38 +30,53 @@ __device__ float activate(float x, dt_activation activation)
     }
 }
 
-/* Something to add; data NULL: nothing. */
-struct addend {
+/* An operand of either type; data NULL: none. */
+struct operand {
     const void *data;
     bool narrow; /* bfloat16 */
 };
 
-template <int WIDTH> __device__ __forceinline__ void add(addend a, int64_t i, float *to)
+operand operand_of(const void *data, dt_dtype type)
+{
+    return {data, type == DT_BF16};
+}
+
+template <int WIDTH> __device__ __forceinline__ void load(operand x, int64_t i, float *to)
+{
+    if (x.narrow)
+        dt_load_some<WIDTH>((const dt_bf16 *)x.data, i, to);
+    else
+        dt_load_some<WIDTH>((const float *)x.data, i, to);
+}
+
+template <int WIDTH> __device__ __forceinline__ void add(operand x, int64_t i, float *to)
 {
     float more[4];
-    if (!a.data)
+    if (!x.data)
         return;
-    if (a.narrow)
-        dt_load_some<WIDTH>((const dt_bf16 *)a.data, i, more);
-    else
-        dt_load_some<WIDTH>((const float *)a.data, i, more);
+    load<WIDTH>(x, i, more);
     for (int k = 0; k < WIDTH; k++)
         to[k] += more[k];
 }
 
 struct finish {
     int64_t count, columns;
-    addend bias, residual;
+    operand from, bias, slope, residual; /* from may be the result itself */
     dt_activation activation;
 };
 
-/* y = activation(y + bias) + residual, of `count` elements in groups of WIDTH. Index is 32 bits wide where that is enough, for
- * the division. */
+/* y = activation(gelu_tanh'(slope) from + bias) + residual, of `count` elements in groups of WIDTH. Index is 32 bits wide where that
+ * is enough, for the division. */
 template <int WIDTH, class Index, class T> __global__ void finish_kernel(T *y, finish f)
 {
     for (Index i = (Index)dt_thread() * WIDTH; i < (Index)f.count; i += (Index)dt_threads() * WIDTH) {
-        float value[4];
-        dt_load_some<WIDTH>(y, i, value);
+        float value[4], x[4];
+        load<WIDTH>(f.from, i, value);
+        if (f.slope.data) {
+            load<WIDTH>(f.slope, i, x);
+            for (int k = 0; k < WIDTH; k++)
+                value[k] *= gelu_tanh_slope(x[k]);
+        }
         add<WIDTH>(f.bias, i % (Index)f.columns, value);
         for (int k = 0; k < WIDTH; k++)
             value[k] = activate(value[k], f.activation);
@@ -68,18 +85,25 @@ template <int WIDTH, class Index, class T> __global__ void finish_kernel(T *y, f
     }
 }
 
-bool by_fours(const addend &a)
+bool by_fours(const operand &x)
 {
-    return dt_aligned4(a.data, a.narrow ? DT_BF16 : DT_F32);
+    return dt_aligned4(x.data, x.narrow ? DT_BF16 : DT_F32);
 }
 
 template <class T> void finish_of(T *y, const finish &f)
 {
-    dt_by_fours(f.columns % 4 == 0 && dt_aligned4(y) && by_fours(f.bias) && by_fours(f.residual), [&](auto width) {
+    bool fours = f.columns % 4 == 0 && dt_aligned4(y) && by_fours(f.from) && by_fours(f.bias) && by_fours(f.slope) &&
+                 by_fours(f.residual);
+    dt_by_fours(fours, [&](auto width) {
         dt_by_index(f.count, [&](auto zero) {
             DT_LAUNCH((finish_kernel<width(), decltype(zero), T>), dt_grid(f.count, DT_BLOCK * width()), DT_BLOCK, 0, y, f);
         });
     });
+}
+
+void finish_of(void *y, dt_dtype type, const finish &f)
+{
+    dt_by_type(type, [&](auto zero) { finish_of((decltype(zero) *)y, f); });
 }
 
 /* ---- Plans ---- */
@@ -87,7 +111,7 @@ template <class T> void finish_of(T *y, const finish &f)
 /* What prepare settles. The workspace holds that of the product, and after it the bias in the result's type. */
 struct plan {
     dt_blas *blas;
-    bool bias, residual; /* done by the product */
+    bool bias, residual, beside; /* done by the product */
     bool convert_bias, finish;
     size_t converted; /* where in the workspace */
 };
@@ -116,24 +140,36 @@ bool types_of(dt_preparation *preparation, dt_product *p)
     return false;
 }
 
-/* Takes s over. A product that the library does not do as it is, it does without bias and activation. */
+/* Takes the least from a product that the library may not do as it is; false: there is nothing left to take. */
+bool concede(dt_product *p)
+{
+    if (p->beside != DT_BESIDE_NOTHING || p->activation != DT_ACT_NONE) {
+        p->beside = DT_BESIDE_NOTHING;
+        p->activation = DT_ACT_NONE;
+        return true;
+    }
+    bool bias = p->bias;
+    p->bias = false;
+    return bias;
+}
+
+/* Takes s over. A product that the library does not do as it is, it does without what may be done in a pass of its own. */
 bool settle(dt_preparation *preparation, dt_product p, plan *s)
 {
     char *message = preparation->message;
-    s->bias = p.bias;
-    s->residual = p.residual;
-    s->blas = dt_blas_new(&p, message);
-    if (!s->blas && (p.bias || p.activation != DT_ACT_NONE)) {
-        p.bias = s->bias = s->convert_bias = false;
-        p.activation = DT_ACT_NONE;
+    while (!(s->blas = dt_blas_new(&p, message)) && concede(&p)) {
         s->finish = true;
-        s->blas = dt_blas_new(&p, message);
+        dt_cuda_note(preparation->node, message);
     }
     if (!s->blas) {
         release(s);
         return false;
     }
     message[0] = 0;
+    s->bias = p.bias;
+    s->convert_bias = s->convert_bias && p.bias;
+    s->residual = p.residual;
+    s->beside = p.beside != DT_BESIDE_NOTHING;
     preparation->state = s;
     preparation->workspace = dt_blas_workspace(s->blas);
     if (s->convert_bias) {
@@ -166,13 +202,17 @@ bool prepare_linear(dt_preparation *preparation)
     plan *s = types_of(preparation, &p) ? new_plan(preparation) : NULL;
     if (!s)
         return false;
+    if (f->before)
+        p.out = node->output[1].dtype;
     bool known = f->activation == DT_ACT_NONE || f->activation == DT_ACT_RELU || f->activation == DT_ACT_GELU_TANH;
     bool same_residual = f->residual && node->input[node->inputs - 1]->dtype == p.out;
     bool same_bias = f->bias && node->input[2]->dtype == p.out;
     p.residual = same_residual && f->activation == DT_ACT_NONE;
-    s->finish = !known || (f->residual && !p.residual);
-    if (!s->finish)
+    s->finish = !known || (f->residual && !p.residual) || p.out != node->output[0].dtype;
+    if (!s->finish) {
         p.activation = f->activation;
+        p.beside = f->before ? DT_BESIDE_BEFORE : DT_BESIDE_NOTHING;
+    }
     p.bias = f->bias && (same_bias || !s->finish);
     s->convert_bias = p.bias && !same_bias;
     return settle(preparation, p, s);
@@ -184,21 +224,59 @@ void run_linear(const dt_call *call)
     const dt_linear_form *f = (const dt_linear_form *)node->attributes;
     const plan *s = (const plan *)call->state;
     const void *bias = f->bias ? call->in[2] : NULL, *residual = f->residual ? call->in[node->inputs - 1] : NULL;
-    int64_t columns = node->input[1]->shape.dim[0], count = dt_count(&node->output[0].shape);
-    void *converted = (char *)call->workspace + s->converted;
+    dt_dtype type = node->output[f->before ? 1 : 0].dtype;
+    void *product = call->out[f->before && !s->beside ? 1 : 0], *converted = (char *)call->workspace + s->converted;
     if (s->convert_bias)
-        dt_cuda_convert(converted, node->output[0].dtype, bias, node->input[2]->dtype, columns);
-    dt_blas_run(s->blas, call->in[0], call->in[1], !s->bias ? NULL : s->convert_bias ? converted : bias,
-                s->residual ? residual : NULL, call->out[0], call->workspace, call);
+        dt_cuda_convert(converted, type, bias, node->input[2]->dtype, node->input[1]->shape.dim[0]);
+    const void *added = !s->bias ? NULL : s->convert_bias ? converted : bias;
+    dt_blas_run_beside(s->blas, call->in[0], call->in[1], added, s->residual ? residual : NULL, s->beside ? call->out[1] : NULL,
+                       product, call->workspace, call);
     if (s->finish) {
-        finish rest = {count, columns, {}, {}, f->activation};
+        finish rest = {dt_count(&node->output[0].shape), node->input[1]->shape.dim[0], operand_of(product, type)};
         if (!s->bias && bias)
-            rest.bias = {bias, node->input[2]->dtype == DT_BF16};
+            rest.bias = operand_of(bias, node->input[2]->dtype);
+        if (f->before && rest.bias.data) { /* it belongs to what is before the activation too */
+            finish_of(product, type, rest);
+            rest.bias = {};
+        }
         if (!s->residual && residual)
-            rest.residual = {residual, node->input[node->inputs - 1]->dtype == DT_BF16};
-        dt_by_type(node->output[0].dtype, [&](auto zero) { finish_of((decltype(zero) *)call->out[0], rest); });
+            rest.residual = operand_of(residual, node->input[node->inputs - 1]->dtype);
+        rest.activation = f->activation;
+        finish_of(call->out[0], node->output[0].dtype, rest);
     }
     dt_cuda_check(call, "linear");
+}
+
+/* ---- What a linear layer with a bias passes on to its parameters: dweight = u^T x, dbias = the sum of u's rows ---- */
+
+bool prepare_linear_grad(dt_preparation *preparation)
+{
+    const dt_shape *x = &preparation->node->input[0]->shape, *u = &preparation->node->input[1]->shape;
+    dt_product p = {};
+    p.rows = u->dim[1];
+    p.columns = x->dim[1];
+    p.depth = x->dim[0];
+    p.transpose_a = true;
+    plan *s = types_of(preparation, &p) ? new_plan(preparation) : NULL;
+    if (!s)
+        return false;
+    p.beside = p.out == DT_F32 ? DT_BESIDE_SUMS : DT_BESIDE_NOTHING;
+    if (!settle(preparation, p, s))
+        return false;
+    size_t room = s->beside ? 0 : dt_cuda_sum_rows_workspace(p.depth, p.rows); /* after the product is done with its own */
+    preparation->workspace = room > preparation->workspace ? room : preparation->workspace;
+    return true;
+}
+
+void run_linear_grad(const dt_call *call)
+{
+    const dt_tensor *u = call->node->input[1];
+    const plan *s = (const plan *)call->state;
+    dt_blas_run_beside(s->blas, call->in[1], call->in[0], NULL, NULL, s->beside ? call->out[1] : NULL, call->out[0],
+                       call->workspace, call);
+    if (!s->beside)
+        dt_cuda_sum_rows(call->in[1], u->dtype, u->shape.dim[0], u->shape.dim[1], call->workspace, (float *)call->out[1]);
+    dt_cuda_check(call, "linear_grad");
 }
 
 /* ---- matmul: a batch of products ---- */
@@ -207,23 +285,37 @@ bool prepare_matmul(dt_preparation *preparation)
 {
     const dt_node *node = preparation->node;
     const dt_matmul_form *f = (const dt_matmul_form *)node->attributes;
-    const dt_shape *a = &node->input[0]->shape, *y = &node->output[0].shape;
-    int rank = y->rank;
+    const dt_shape *a = &node->input[0]->shape, *b = &node->input[1]->shape;
+    int rank = a->rank;
     dt_product p = {};
-    p.rows = y->dim[rank - 2];
-    p.columns = y->dim[rank - 1];
+    p.rows = a->dim[f->transpose_a ? rank - 1 : rank - 2];
     p.depth = a->dim[f->transpose_a ? rank - 2 : rank - 1];
-    p.batch = dt_span(y, 0, rank - 2);
+    p.columns = b->dim[f->transpose_b ? rank - 2 : rank - 1];
+    p.batch = dt_span(a, 0, rank - 2);
     p.transpose_a = f->transpose_a;
     p.transpose_b = f->transpose_b;
     plan *s = types_of(preparation, &p) ? new_plan(preparation) : NULL;
-    return s && settle(preparation, p, s);
+    if (!s)
+        return false;
+    if (f->slope && node->input[2]->dtype == p.out)
+        p.beside = DT_BESIDE_SLOPE;
+    s->finish = f->slope && p.beside == DT_BESIDE_NOTHING;
+    return settle(preparation, p, s);
 }
 
 void run_matmul(const dt_call *call)
 {
+    const dt_node *node = call->node;
     const plan *s = (const plan *)call->state;
-    dt_blas_run(s->blas, call->in[0], call->in[1], NULL, NULL, call->out[0], call->workspace, call);
+    dt_blas_run_beside(s->blas, call->in[0], call->in[1], NULL, NULL, s->beside ? call->in[2] : NULL, call->out[0],
+                       call->workspace, call);
+    if (s->finish) {
+        dt_dtype type = node->output[0].dtype;
+        int64_t count = dt_count(&node->output[0].shape);
+        finish rest = {count, count, operand_of(call->out[0], type)};
+        rest.slope = operand_of(call->in[2], node->input[2]->dtype);
+        finish_of(call->out[0], type, rest);
+    }
     dt_cuda_check(call, "matmul");
 }
 
@@ -232,4 +324,5 @@ void run_matmul(const dt_call *call)
 const dt_kernel dt_cuda_matmul[] = {
     {&dt_op_matmul, run_matmul, prepare_matmul, release, DT_NARROW_PRODUCT, ~0u, ~0u},
     {&dt_op_linear, run_linear, prepare_linear, release, DT_NARROW_PRODUCT, ~0u, ~0u},
+    {&dt_op_linear_grad, run_linear_grad, prepare_linear_grad, release, DT_NARROW_PRODUCT, ~0u, 1u << 0}, /* dbias is a sum */
     {}};

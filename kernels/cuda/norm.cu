@@ -449,9 +449,9 @@ void run_grad(const dt_call *call)
 
 } // namespace
 
-/* x and y are of one type, and so are x, dy and dx; all else is float32. */
+/* x and y are of one type, and so are x, dy, dx and what is added to dx; all else is float32. */
 #define FORWARD  DT_NARROW_SAME, 1u << 0, 1u << 0
-#define BACKWARD DT_NARROW_SAME, 1u << 0 | 1u << 4, 1u << 0
+#define BACKWARD DT_NARROW_SAME, 1u << 0 | 1u << 4 | 1u << 5, 1u << 0
 
 const dt_kernel dt_cuda_norm[] = {
     {&dt_op_layer_norm, dt_cuda_layer_norm, NULL, NULL, FORWARD},

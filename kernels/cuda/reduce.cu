@@ -4,6 +4,7 @@
  * is long it is cut into parts of fixed length, so that there are blocks enough and partial sums stay exact: a part is
  * summed in float32 by each thread and in float64 beyond that. All lengths follow from the shape alone, and so do the bits
  * of the result. */
+#include "kernels/cuda/sum.h"
 #include "kernels/cuda/team.h"
 
 extern "C" {
@@ -437,6 +438,18 @@ void run_log_softmax(const dt_call *call)
 }
 
 } // namespace
+
+void dt_cuda_sum_rows(const void *x, dt_dtype type, int64_t rows, int64_t columns, void *workspace, float *y)
+{
+    dt_by_type(type, [&](auto zero) {
+        sum_axis((const decltype(zero) *)x, {1, rows, columns}, (double *)workspace, y);
+    });
+}
+
+size_t dt_cuda_sum_rows_workspace(int64_t rows, int64_t columns)
+{
+    return room_of_sum({1, rows, columns});
+}
 
 const dt_kernel dt_cuda_reduce[] = {{&dt_op_sum, run_sum, prepare_sum, NULL, DT_NARROW_TAKES, 1, 0},
                                     {&dt_op_max, run_max, NULL, NULL, DT_WIDE, 0, 0},

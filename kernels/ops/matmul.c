@@ -46,13 +46,37 @@ static dt_tensor *rows(dt_tensor *x)
 
 static void linear_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_tensor **dx)
 {
-    (void)g;
     dt_tensor *x = node->input[0], *weight = node->input[1], *u = rows(dy[0]);
     dx[0] = dt_reshape(dt_matmul(u, weight, false, false), x->shape);
-    dx[1] = dt_matmul(u, rows(x), true, false);
-    if (node->inputs > 2)
-        dx[2] = dt_sum(u, 1, false);
+    if (node->inputs > 2) {
+        const dt_result results[] = {{DT_F32, weight->shape}, {DT_F32, node->input[2]->shape}};
+        dx[1] = dt_record(g, &dt_op_linear_grad, NULL, 0, 2, (dt_tensor *[]){rows(x), u}, 2, results);
+        dx[2] = dt_output_of(dx[1], 1);
+    } else {
+        dx[1] = dt_matmul(u, rows(x), true, false);
+    }
 }
+
+/* With v for dweight and w for dbias: dx = u v and du = x v^T + w in every row. */
+static void linear_grad_gradient(dt_graph *g, const dt_node *node, dt_tensor *const *dy, dt_tensor **dx)
+{
+    (void)g;
+    dt_tensor *x = node->input[0], *u = node->input[1], *v = dy[0];
+    dt_tensor *every = dy[1] ? dt_broadcast_to(dy[1], u->shape) : NULL;
+    if (v) {
+        dx[0] = dt_matmul(u, v, false, false);
+        dx[1] = dt_matmul(x, v, false, true);
+    }
+    if (every)
+        dx[1] = v ? dt_add(dx[1], every) : every;
+}
+
+static double linear_grad_flops(const dt_node *node)
+{
+    return 2.0 * (double)dt_count(&node->output[0].shape) * (double)node->input[0]->shape.dim[0];
+}
+
+const dt_op dt_op_linear_grad = {"linear_grad", DT_OP_PLAIN, linear_grad_gradient, linear_grad_flops};
 
 static double linear_flops(const dt_node *node)
 {

@@ -15,17 +15,22 @@ dt_tensor *dt_linear(dt_tensor *x, dt_tensor *weight, dt_tensor *bias);
 
 /* ---- For the planner and the backends ---- */
 
+/* A matmul node as the planner may extend it: inputs a, b and, with `slope`, an x of as many elements as the result, which has x's
+ * shape then; y = gelu_tanh'(x) op(a) op(b). Without batches only. */
 typedef struct dt_matmul_form {
     bool transpose_a, transpose_b;
+    bool slope;
 } dt_matmul_form;
 
 /* A linear node as the planner may extend it: inputs x, weight, then bias and residual where they are;
- * y = activation(x weight^T + bias) + residual. */
+ * y = activation(x weight^T + bias) + residual. With `before` result 1 is what the activation was applied to (no residual then). */
 typedef struct dt_linear_form {
-    bool bias, residual;
+    bool bias, residual, before;
     dt_activation activation;
 } dt_linear_form;
 
-extern const dt_op dt_op_matmul, dt_op_linear;
+/* linear_grad: x [rows, in], u [rows, out] -> dweight [out, in] = u^T x, dbias [out] = the sum of u's rows: what a linear layer with a
+ * bias passes on to its parameters, by one reading of u. */
+extern const dt_op dt_op_matmul, dt_op_linear, dt_op_linear_grad;
 
 #endif

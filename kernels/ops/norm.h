@@ -26,7 +26,8 @@ dt_tensor *dt_batch_norm(dt_tensor *x, dt_tensor *gamma, dt_tensor *beta, dt_bat
 /* ---- For the backends; attributes are a dt_norm_form ----
  *
  * layer_norm: x, gamma, beta -> y, mean [rows], rstd [rows].
- * layer_norm_grad: x, gamma, mean, rstd, dy -> dx, dgamma, dbeta.
+ * layer_norm_grad: x, gamma, mean, rstd, dy -> dx, dgamma, dbeta. The planner may give it a sixth input of x's shape, which is added
+ * to dx.
  *
  * group_norm: x, gamma, beta -> y, mean [n, groups], rstd [n, groups].
  * group_norm_grad: like layer_norm_grad.

@@ -1,6 +1,6 @@
 /* Stands in for kernels/cuda/blas.cu: the same products as plain loops on the host, done in the stream's turn. A sum is taken
  * in double, in the order of the depth, and rounded once. What the library refuses is refused, and a little more: a bias or an
- * activation on a single column, so that what is done without them is tried as well. */
+ * activation on a single column, and what is beside three rows, so that what is done without them is tried as well. */
 #include "kernels/cuda/blas.h"
 #include "tests/cudasim/simulator.h"
 
@@ -99,9 +99,37 @@ matrix part(const matrix &of, int64_t i, int64_t rows)
     return one;
 }
 
-void multiply(const dt_product &p, const matrix &a, const matrix &b, const void *bias, const void *residual, void *y)
+double gelu_tanh_slope(double x)
+{
+    double t = tanh(0.7978845608028654 * (x + 0.044715 * x * x * x));
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 3 * 0.044715 * x * x);
+}
+
+void put(void *to, dt_dtype type, int64_t i, double value)
+{
+    if (type == DT_BF16)
+        dt_store(static_cast<dt_bf16 *>(to), i, (float)value);
+    else
+        dt_store(static_cast<float *>(to), i, (float)value);
+}
+
+/* The sum of each row of op(a). */
+void add_up(const dt_product &p, const std::vector<float> &left, void *sums)
+{
+    for (int64_t r = 0; r < p.rows; r++) {
+        double sum = 0;
+        for (int64_t k = 0; k < p.depth; k++)
+            sum += left[(size_t)(r * p.depth + k)];
+        put(sums, DT_F32, r, sum);
+    }
+}
+
+void multiply(const dt_product &p, const matrix &a, const matrix &b, const void *bias, const void *residual, void *beside,
+              void *y)
 {
     std::vector<float> left = a.read(p.transpose_a, p.tf32), right = b.read(p.transpose_b, p.tf32);
+    if (p.beside == DT_BESIDE_SUMS)
+        add_up(p, left, beside);
     std::vector<double> sum((size_t)p.columns);
     for (int64_t r = 0; r < p.rows; r++) {
         std::fill(sum.begin(), sum.end(), 0.0);
@@ -113,29 +141,35 @@ void multiply(const dt_product &p, const matrix &a, const matrix &b, const void 
         }
         for (int64_t c = 0; c < p.columns; c++) {
             int64_t at = r * p.stride_y + c;
-            double value = activate(p.scale * sum[(size_t)c] + (bias ? element(bias, p.out, c) : 0), p.activation);
-            value += residual ? element(residual, p.out, at) : 0;
-            if (p.out == DT_BF16)
-                dt_store(static_cast<dt_bf16 *>(y), at, (float)value);
-            else
-                dt_store(static_cast<float *>(y), at, (float)value);
+            double before = p.scale * sum[(size_t)c] + (bias ? element(bias, p.out, c) : 0);
+            if (p.beside == DT_BESIDE_BEFORE)
+                put(beside, p.out, at, before);
+            if (p.beside == DT_BESIDE_SLOPE)
+                before *= gelu_tanh_slope(element(beside, p.out, at));
+            put(y, p.out, at, activate(before, p.activation) + (residual ? element(residual, p.out, at) : 0));
         }
     }
 }
 
 /* What the library would not survive; NULL: nothing. */
-const char *complaint(const dt_product &p, const std::vector<matrix> &operands, const matrix &y, void *workspace)
+const char *complaint(const dt_product &p, const std::vector<matrix> &operands, const std::vector<matrix> &results,
+                      void *workspace)
 {
-    for (const matrix &m : operands) {
+    std::vector<matrix> all = operands;
+    all.insert(all.end(), results.begin(), results.end());
+    for (const matrix &m : all) {
+        bool wide = m.name == all.back().name && (p.beside == DT_BESIDE_BEFORE || p.beside == DT_BESIDE_SLOPE);
         if (!m.memory)
             return m.name;
-        if ((uintptr_t)m.memory % size_of(m.type))
-            return "an operand is not aligned to its elements";
-        if (m.overlaps(y) && !(p.residual && m.memory == y.memory && m.name == operands.back().name))
-            return "the result is written over an operand";
+        if ((uintptr_t)m.memory % (wide ? 16 : size_of(m.type)))
+            return wide ? "a matrix beside that is not aligned to 16 bytes" : "something is not aligned to its elements";
     }
-    if (!y.memory || (uintptr_t)y.memory % size_of(y.type))
-        return "the result has no place, or one that is not aligned to its elements";
+    for (const matrix &y : results)
+        for (const matrix &m : operands)
+            if (m.overlaps(y) && !(p.residual && m.memory == y.memory && m.name == operands.back().name))
+                return "the result is written over an operand";
+    if (results.size() > 1 && results[0].overlaps(results[1]))
+        return "one result is written over the other";
     return workspace ? NULL : "the workspace is missing";
 }
 
@@ -147,6 +181,8 @@ dt_blas *dt_blas_new(const dt_product *product, char *message)
     const char *wrong = dt_product_complaint(&p);
     if (!wrong && p.columns == 1 && (p.bias || p.activation != DT_ACT_NONE))
         wrong = "a bias or an activation on a single column";
+    if (!wrong && p.rows == 3 && p.beside != DT_BESIDE_NOTHING)
+        wrong = "something beside three rows";
     if (wrong) {
         snprintf(message, DT_MESSAGE, "cuBLASLt (simulated): %s", wrong);
         return NULL;
@@ -164,20 +200,27 @@ size_t dt_blas_workspace(const dt_blas *)
     return WORKSPACE;
 }
 
-void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *y,
-                 void *workspace, const dt_call *call)
+void dt_blas_run_beside(const dt_blas *blas, const void *a, const void *b, const void *bias, const void *residual, void *beside,
+                        void *y, void *workspace, const dt_call *call)
 {
     const dt_product p = blas->p;
     int64_t rows_a = p.transpose_a ? p.depth : p.rows, rows_b = p.transpose_b ? p.columns : p.depth;
     matrix left = {"operand a is missing", a, p.in, p.batch * rows_a, p.transpose_a ? p.rows : p.depth, p.stride_a};
     matrix right = {"operand b is missing", b, p.in, p.batch * rows_b, p.transpose_b ? p.depth : p.columns, p.stride_b};
-    matrix result = {"y", y, p.out, p.batch * p.rows, p.columns, p.stride_y};
+    matrix result = {"y has no place", y, p.out, p.batch * p.rows, p.columns, p.stride_y};
     std::vector<matrix> operands = {left, right};
     if (p.bias)
         operands.push_back({"the bias is missing", bias, p.out, 1, p.columns, p.columns});
     if (p.residual)
         operands.push_back({"the residual is missing", residual, p.out, p.rows, p.columns, p.stride_y});
-    const char *wrong = complaint(p, operands, result, workspace);
+    std::vector<matrix> results = {result};
+    if (p.beside == DT_BESIDE_SUMS)
+        results.push_back({"the sums have no place", beside, DT_F32, 1, p.rows, p.rows});
+    if (p.beside == DT_BESIDE_BEFORE)
+        results.push_back({"the activation's input has no place", beside, p.out, p.rows, p.columns, p.columns});
+    if (p.beside == DT_BESIDE_SLOPE)
+        operands.push_back({"the slope's operand is missing", beside, p.out, p.rows, p.columns, p.columns});
+    const char *wrong = complaint(p, operands, results, workspace);
     if (wrong) {
         snprintf(call->fault, DT_MESSAGE, "cuBLASLt (simulated): %s", wrong);
         return;
@@ -185,11 +228,12 @@ void dt_blas_run(const dt_blas *blas, const void *a, const void *b, const void *
     std::vector<cudasim_span> reads, writes = {{workspace, WORKSPACE}};
     for (const matrix &m : operands)
         m.spans(&reads);
-    result.spans(&writes);
+    for (const matrix &m : results)
+        m.spans(&writes);
     cudasim_library(dt_cuda_stream(), "a product of cuBLASLt", reads, writes, [=] {
         memset(workspace, 0xff, WORKSPACE); /* nobody else may keep anything there */
         for (int64_t i = 0; i < p.batch; i++)
-            multiply(p, part(left, i, rows_a), part(right, i, rows_b), p.bias ? bias : NULL, p.residual ? residual : NULL,
+            multiply(p, part(left, i, rows_a), part(right, i, rows_b), p.bias ? bias : NULL, p.residual ? residual : NULL, beside,
                      static_cast<char *>(y) + (size_t)(i * p.rows * p.stride_y) * size_of(p.out));
     });
 }

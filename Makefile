@@ -49,7 +49,7 @@ SCRIPTS  = $(wildcard tests/*.t)
 NVCC    ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
 
 # nvcc is often there without cuDNN, which comes by itself. Asked by the preprocessor, which knows CPATH and the like.
-CUDA_ROOT    = $(abspath $(dir $(NVCC))..)
+CUDA_ROOT   := $(if $(NVCC),$(abspath $(dir $(shell command -v $(NVCC) 2>/dev/null))..))
 CUDNN       := $(if $(NVCC),$(shell $(CC) -E -x c -I$(CUDA_ROOT)/include -include cudnn_graph.h /dev/null >/dev/null 2>&1 && echo yes))
 CUDA_MISSING = $(if $(NVCC),$(if $(CUDNN),,nvcc finds no cudnn_graph.h (cuDNN 9)),there is no nvcc)
 
@@ -74,10 +74,12 @@ $(BUILD)/%.o: %.c Makefile | needs
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
 # A backend's kernels: one table dt_cpu_NAME for each kernels/ops/NAME.c, and dt_cuda_NAME where there is a
-# kernels/cuda/NAME.cu. The contract is what program and libduet_cuda.so must agree on (experiments/device.c).
+# kernels/cuda/NAME.cu. The contract is what program and libduet_cuda.so must agree on (experiments/device.c): first a checksum of
+# the headers that both are made from, for what changes its meaning and not its size; then sizes, for who compiled them otherwise.
+CONTRACT = $(sort $(wildcard kernels/*.h kernels/ops/*.h))
 $(BUILD)/cpu_families.c: TABLES = $(FAMILIES)
 $(BUILD)/cuda_families.c: TABLES = $(filter $(FAMILIES),$(CUDA:kernels/cuda/%.cu=%))
-$(BUILD)/%_families.c: Makefile $(wildcard kernels/ops/*.c kernels/cuda/*.cu)
+$(BUILD)/%_families.c: Makefile $(CONTRACT) $(wildcard kernels/ops/*.c kernels/cuda/*.cu)
 	@mkdir -p $(@D)
 	@{ echo '#include "kernels/backend.h"'; \
 	   for f in $(TABLES); do echo "extern const dt_kernel dt_$*_$$f[];"; done; \
@@ -85,8 +87,8 @@ $(BUILD)/%_families.c: Makefile $(wildcard kernels/ops/*.c kernels/cuda/*.cu)
 	   echo 'const dt_kernel *const dt_$*_families[] = {'; \
 	   for f in $(TABLES); do echo "    dt_$*_$$f,"; done; echo '    0};'; \
 	   echo 'extern const size_t dt_$*_contract[];'; \
-	   echo 'const size_t dt_$*_contract[] = {sizeof(dt_backend), sizeof(dt_kernel), sizeof(dt_call), sizeof(dt_preparation),'; \
-	   echo '    sizeof(dt_node), sizeof(dt_tensor), 0};'; } > $@
+	   echo "const size_t dt_$*_contract[] = {1$$(cat $(CONTRACT) | cksum | cut -d' ' -f1),"; \
+	   echo '    sizeof(dt_backend), sizeof(dt_kernel), sizeof(dt_call), sizeof(dt_preparation), sizeof(dt_node), sizeof(dt_tensor), 0};'; } > $@
 
 # The model presets as C strings.
 $(BUILD)/presets.c: Makefile $(wildcard experiments/presets/*.json)
@@ -107,7 +109,7 @@ $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
 
 CUDA       = $(wildcard kernels/cuda/*.cu)
 NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra,-Wno-missing-field-initializers -Werror all-warnings \
-             -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90,code=[sm_90,compute_90]
+             -gencode arch=compute_80,code=sm_80 -gencode 'arch=compute_90,code=[sm_90,compute_90]'
 
 ifneq ($(CUDA_MISSING),)
 cuda: | needs

@@ -273,7 +273,7 @@ static void check_binary(const binary_row *row, dt_shape a, dt_shape b)
         for (size_t i = 0; i < r.count; i++) {
             double want = ref_binary(row->name, r.value[0][source_of(i, &a, &r.result->shape)],
                                      r.value[1][source_of(i, &b, &r.result->shape)]);
-            worst = fmax(worst, fabs(r.y[i] - want) / fmax(1, fabs(want)));
+            worst = larger(worst, fabs(r.y[i] - want) / fmax(1, fabs(want)));
         }
         ok(worst <= 1.2e-7, "%s is right (%.1e)", name, worst);
         if (!strcmp(row->name, "mul") || !strcmp(row->name, "div") || !strcmp(row->name, "sub"))

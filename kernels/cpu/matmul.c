@@ -47,7 +47,7 @@ static void finish_row(float *restrict y, const float *bias, const float *residu
         break;
     case DT_ACT_RELU:
         for (int64_t i = 0; i < n; i++)
-            y[i] = y[i] > 0 ? y[i] : 0;
+            y[i] = y[i] < 0 ? 0 : y[i]; /* a NaN stays */
         break;
     case DT_ACT_GELU:
         for (int64_t i = 0; i < n; i++)

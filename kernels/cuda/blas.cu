@@ -66,26 +66,15 @@ uint32_t size_of(dt_dtype type)
     return type == DT_BF16 ? 2 : 4;
 }
 
-/* What the library reads or writes beside is the activation's input and its slope's; sums over the depth of a are to it the bias's
- * gradient, and a is its second operand. */
 cublasLtEpilogue_t epilogue_of(const dt_product &p)
 {
-    if (p.beside == DT_BESIDE_BEFORE)
-        return p.bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
     if (p.beside == DT_BESIDE_SLOPE)
         return CUBLASLT_EPILOGUE_DGELU;
-    if (p.beside == DT_BESIDE_SUMS)
-        return CUBLASLT_EPILOGUE_BGRADB;
-    switch (p.activation) {
-    case DT_ACT_RELU: return p.bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
-    case DT_ACT_GELU_TANH: return p.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
-    default: return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    }
-}
-
-bool has_matrix_beside(const dt_product &p)
-{
-    return p.beside == DT_BESIDE_BEFORE || p.beside == DT_BESIDE_SLOPE;
+    if (p.beside == DT_BESIDE_BEFORE)
+        return p.bias ? CUBLASLT_EPILOGUE_GELU_AUX_BIAS : CUBLASLT_EPILOGUE_GELU_AUX;
+    if (p.activation == DT_ACT_GELU_TANH)
+        return p.bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
 }
 
 template <class T> void set(trouble *t, cublasLtMatmulDesc_t of, cublasLtMatmulDescAttributes_t which, T value)
@@ -122,9 +111,9 @@ void describe(dt_blas *blas, trouble *t)
     set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N);
     set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N);
     set<uint32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue_of(p));
-    if (p.bias || p.beside == DT_BESIDE_SUMS)
+    if (p.bias)
         set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out));
-    if (has_matrix_beside(p)) {
+    if (p.beside) {
         set<int64_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, p.columns);
         set<int32_t>(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type_of(p.out));
     }
@@ -138,9 +127,7 @@ void point(const dt_blas *blas, const void *bias, void *beside, trouble *t)
 {
     if (blas->p.bias)
         set(t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
-    if (blas->p.beside == DT_BESIDE_SUMS)
-        set(t, blas->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, beside);
-    if (has_matrix_beside(blas->p))
+    if (blas->p.beside)
         set(t, blas->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, beside);
 }
 
@@ -159,7 +146,8 @@ void choose(const dt_blas *blas, uint32_t alignment_in, uint32_t alignment_out, 
     set<uint32_t>(t, preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_in);
     set<uint32_t>(t, preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_out);
     set<uint32_t>(t, preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_out);
-    point(blas, (const void *)(uintptr_t)(256 + alignment_out), (void *)(uintptr_t)256, t); /* only alignments are looked at */
+    /* Of these addresses only the alignment is looked at. */
+    point(blas, (const void *)(uintptr_t)(256 + alignment_out), (void *)(uintptr_t)(256 + GOOD_ALIGNMENT), t);
     if (t->status == CUBLAS_STATUS_SUCCESS)
         t->none(cublasLtMatmulAlgoGetHeuristic(library(t), blas->operation, blas->b, blas->a, blas->y, blas->y, preference, 1,
                                                &first, &found),
@@ -179,7 +167,7 @@ struct words {
 words describe_in_words(const dt_product &p)
 {
     words w;
-    const char *const beside[] = {"", ", input of the activation", ", slope", ", sums"};
+    const char *const beside[] = {"", ", its input beside", ", a slope beside"};
     snprintf(w.chars, sizeof w.chars, "[%lld x %lld] x [%lld x %lld]%s%s, batch %lld, %s to %s%s%s%s%s", (long long)p.rows,
              (long long)p.depth, (long long)p.depth, (long long)p.columns, p.transpose_a ? ", a transposed" : "",
              p.transpose_b ? ", b transposed" : "", (long long)p.batch, dt_dtype_name(p.in), dt_dtype_name(p.out),
@@ -206,7 +194,7 @@ dt_blas *dt_blas_new(const dt_product *product, char *message)
     if (t.status == CUBLAS_STATUS_SUCCESS)
         choose(blas, GOOD_ALIGNMENT, GOOD_ALIGNMENT, &blas->fast, &t);
     if (t.status == CUBLAS_STATUS_SUCCESS)
-        choose(blas, size_of(p.in), size_of(p.out), &blas->any, &without); /* missed only by a run that needs it */
+        choose(blas, size_of(p.in), size_of(p.out), &blas->any, p.beside ? &t : &without); /* missed only by a run that needs it */
     if (t.status == CUBLAS_STATUS_SUCCESS)
         return blas;
     snprintf(message, DT_MESSAGE, "cuBLASLt, %s: %s (%s)", t.doing, cublasLtGetStatusString(t.status),
@@ -239,13 +227,13 @@ void dt_blas_run_beside(const dt_blas *blas, const void *a, const void *b, const
     const dt_product &p = blas->p;
     const void *c = p.residual ? residual : y;
     bool fast = true;
-    for (const void *pointer : {a, b, c, (const void *)y, p.bias ? bias : NULL, (const void *)beside})
+    for (const void *pointer : {a, b, c, (const void *)y, p.bias ? bias : NULL})
         fast = fast && dt_aligned(pointer, GOOD_ALIGNMENT);
     const way *chosen = fast ? &blas->fast : &blas->any;
     trouble t = {CUBLAS_STATUS_SUCCESS, ""};
     float alpha = p.scale, beta = p.residual ? 1 : 0;
     uintptr_t room = ((uintptr_t)workspace + WORKSPACE_ALIGNMENT - 1) / WORKSPACE_ALIGNMENT * WORKSPACE_ALIGNMENT;
-    if (!chosen->known)
+    if (!chosen->known || !dt_aligned(beside, GOOD_ALIGNMENT))
         t.none(CUBLAS_STATUS_NOT_SUPPORTED, "operands that are not aligned");
     point(blas, bias, beside, &t);
     if (t.status == CUBLAS_STATUS_SUCCESS)

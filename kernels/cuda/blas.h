@@ -12,12 +12,12 @@
 
 #include "kernels/cuda/launch.h"
 
-/* What else a product may do. BEFORE and SLOPE are dense matrices of y's shape and type, of columns by the eight, aligned to 16 bytes. */
+/* What else a product of bfloat16 results may do, with a dense matrix of y's shape and type, of columns by the eight, aligned to 16
+ * bytes. */
 typedef enum {
     DT_BESIDE_NOTHING,
-    DT_BESIDE_BEFORE, /* written: what the activation, GELU_TANH, is applied to */
-    DT_BESIDE_SLOPE,  /* read: the x of y = gelu_tanh'(x) scale op(a) op(b) */
-    DT_BESIDE_SUMS    /* written: float32 [rows], the sums of op(a) over the depth; y is float32 */
+    DT_BESIDE_BEFORE, /* written: what the activation is applied to */
+    DT_BESIDE_SLOPE   /* read: the x of y = gelu_tanh'(x) scale op(a) op(b) */
 } dt_beside;
 
 typedef struct dt_product {
@@ -29,8 +29,9 @@ typedef struct dt_product {
     bool tf32;                       /* float32 inputs are rounded to TF32 */
     float scale;
     bool bias, residual;             /* residual may be y itself, then y += ...; other operands share nothing with y */
-    dt_activation activation;        /* NONE, RELU or GELU_TANH, and NONE with a residual: what dt_blas_new does itself */
-    dt_beside beside;                /* batch 1 only, without a residual; SLOPE and SUMS without bias and activation */
+    dt_activation activation;        /* NONE or GELU_TANH; that with bfloat16 results and without a residual only: the library takes
+                                        the tanh from the hardware, within 2^-11 */
+    dt_beside beside;                /* batch 1 only, without a residual; BEFORE with an activation, SLOPE without bias and one */
 } dt_product;
 
 typedef struct dt_blas dt_blas;
@@ -57,17 +58,21 @@ static inline void dt_blas_run(const dt_blas *blas, const void *a, const void *b
 
 static inline const char *dt_beside_complaint(const dt_product *p)
 {
-    bool before = p->beside == DT_BESIDE_BEFORE, matrix = before || p->beside == DT_BESIDE_SLOPE;
-    if (p->beside == DT_BESIDE_NOTHING)
-        return NULL;
-    if (p->batch > 1 || p->residual)
-        return "something beside a batch or a residual";
-    if (before ? p->activation != DT_ACT_GELU_TANH : p->bias || p->activation != DT_ACT_NONE)
-        return before ? "what is before an activation that is not GELU by tanh" : "a slope or sums beside a bias or an activation";
-    if (matrix && (p->columns % 8 || p->stride_y != p->columns))
+    bool active = p->activation != DT_ACT_NONE;
+    if (active && p->activation != DT_ACT_GELU_TANH)
+        return "an activation that is not GELU by tanh";
+    if ((active || p->beside) && p->out != DT_BF16)
+        return "GELU in float32";
+    if ((active || p->beside) && p->residual)
+        return "an activation before a residual";
+    if (p->beside && p->batch > 1)
+        return "something beside a batch";
+    if (p->beside == DT_BESIDE_BEFORE && !active)
+        return "nothing to be before";
+    if (p->beside == DT_BESIDE_SLOPE && (p->bias || active))
+        return "a slope beside a bias or an activation";
+    if (p->beside && (p->columns % 8 || p->stride_y != p->columns))
         return "a matrix beside that is not of columns by the eight";
-    if (!matrix && p->out != DT_F32)
-        return "sums beside a result that is not float32";
     return NULL;
 }
 
@@ -85,10 +90,6 @@ static inline const char *dt_product_complaint(const dt_product *p)
         return "there is no product of these element types";
     if (p->batch > 1 && (p->bias || p->residual))
         return "a bias or a residual in a batch";
-    if (p->activation != DT_ACT_NONE && p->activation != DT_ACT_RELU && p->activation != DT_ACT_GELU_TANH)
-        return "an activation that is not ReLU or GELU by tanh";
-    if (p->activation != DT_ACT_NONE && p->residual)
-        return "an activation before a residual";
     return dt_beside_complaint(p);
 }
 

@@ -9,6 +9,7 @@
 #include "kernels/cuda/launch.h"
 
 #include <cudnn_graph.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -26,15 +27,23 @@ struct dt_cudnn_plan {
     dt_descriptor plan, choice; /* the plan is made of the choice, which outlives it */
     int64_t workspace;          /* bytes */
     int users;
-    dt_cudnn_plan *next;
+    dt_cudnn_plan *next; /* one that was made before */
 };
 
-/* One for the program, made when it is first needed. NULL: the library does not start. */
+enum { DT_CUDNN_IDLE = 16 }; /* plans that are kept without a user: some take a third of a second to make */
+
+/* One for the program, made when it is first needed. NULL: the library does not start.
+ *
+ * cuDNN opens the compiler of its attention kernels, NVRTC, by name and looks in its own places only; opened from here before, where
+ * CUDA was found when this library was linked, it is there by that name. */
 inline cudnnHandle_t dt_cudnn_handle(char *message)
 {
     static cudnnHandle_t handle;
     if (handle)
         return handle;
+    char compiler[32];
+    snprintf(compiler, sizeof compiler, "libnvrtc.so.%d", CUDART_VERSION / 1000);
+    dlopen(compiler, RTLD_NOW | RTLD_GLOBAL);
     cudnnStatus_t status = cudnnCreate(&handle);
     if (status == CUDNN_STATUS_SUCCESS)
         status = cudnnSetStream(handle, dt_cuda_stream());
@@ -182,6 +191,13 @@ dt_cudnn_plan *shared_plan(const dt_cudnn_form *form)
     return NULL;
 }
 
+/* `text`, and what the library said last. */
+void say_last(char *message, const char *text)
+{
+    size_t length = (size_t)snprintf(message, DT_MESSAGE, "%s", text);
+    cudnnGetLastErrorString(message + length, DT_MESSAGE - length);
+}
+
 /* A plan for the graph, by the `modes` ways of asking for engines in their order. NULL: there is none; message (DT_MESSAGE
  * bytes) says why. */
 dt_cudnn_plan *new_plan(const dt_cudnn_form *form, dt_descriptor graph, const cudnnBackendHeurMode_t *mode, int modes,
@@ -204,7 +220,7 @@ dt_cudnn_plan *new_plan(const dt_cudnn_form *form, dt_descriptor graph, const cu
         snprintf(message, DT_MESSAGE, "cuDNN wants %lld MiB of workspace, and is given %lld", (long long)(s->too_large >> 20),
                  (long long)(s->most_workspace >> 20));
     else
-        snprintf(message, DT_MESSAGE, "cuDNN has no engine that repeats its bits and sums in float32");
+        say_last(message, "cuDNN has no engine that repeats its bits and sums in float32. Its last word: ");
     free(p);
     return NULL;
 }
@@ -212,21 +228,27 @@ dt_cudnn_plan *new_plan(const dt_cudnn_form *form, dt_descriptor graph, const cu
 /* After a refusal of a descriptor. */
 void say_refusal(char *message)
 {
-    size_t length = (size_t)snprintf(message, DT_MESSAGE, "cuDNN refuses: ");
-    cudnnGetLastErrorString(message + length, DT_MESSAGE - length);
+    say_last(message, "cuDNN refuses: ");
 }
 
+/* Of those without a user the newest are kept. */
 void give_plan_back(dt_cudnn_plan *plan)
 {
     if (!plan || --plan->users)
         return;
-    dt_cudnn_plan **at = dt_cudnn_plans();
-    while (*at != plan)
-        at = &(*at)->next;
-    *at = plan->next;
-    cudnnBackendDestroyDescriptor(plan->plan);
-    cudnnBackendDestroyDescriptor(plan->choice);
-    free(plan);
+    int idle = 0;
+    for (dt_cudnn_plan **at = dt_cudnn_plans(); *at;) {
+        dt_cudnn_plan *p = *at;
+        idle += !p->users;
+        if (p->users || idle <= DT_CUDNN_IDLE) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        cudnnBackendDestroyDescriptor(p->plan);
+        cudnnBackendDestroyDescriptor(p->choice);
+        free(p);
+    }
 }
 
 /* Enqueues a run on `count` tensors, by their numbers in the graph. What goes wrong is the call's fault. */

@@ -1,6 +1,7 @@
-/* Matrix products over cuBLASLt (blas.h). Bias, ReLU, GELU by tanh and its slope, the sums that a bias gets as its gradient, and a
- * residual without an activation are done by the product on its way out; what the library does not know (GELU by erf, quick GELU, a
- * residual after an activation or of another type, epilogues that it refuses) is one pass over the result afterwards. */
+/* Matrix products over cuBLASLt (blas.h). A bias, in bfloat16 GELU by tanh and its slope, and a residual without an activation are
+ * done by the product on its way out. What the library does not know (GELU by erf, quick GELU, a residual after an activation or of
+ * another type, epilogues that it refuses) or does otherwise (its ReLU makes a zero of a NaN, its tanh in float32 is not exact) is one
+ * pass over the result afterwards. */
 #include "kernels/cuda/activations.h"
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/divide.h"
@@ -108,6 +109,8 @@ void finish_of(void *y, dt_dtype type, const finish &f)
 
 /* ---- Plans ---- */
 
+constexpr double WORTH_A_NOTE = 1e9; /* FLOPs of a product from which a pass more is noticed */
+
 /* What prepare settles. The workspace holds that of the product, and after it the bias in the result's type. */
 struct plan {
     dt_blas *blas;
@@ -157,9 +160,11 @@ bool concede(dt_product *p)
 bool settle(dt_preparation *preparation, dt_product p, plan *s)
 {
     char *message = preparation->message;
+    bool large = 2.0 * (double)p.rows * (double)p.columns * (double)p.depth > WORTH_A_NOTE;
     while (!(s->blas = dt_blas_new(&p, message)) && concede(&p)) {
         s->finish = true;
-        dt_cuda_note(preparation->node, message);
+        if (large)
+            dt_cuda_note(preparation->node, message);
     }
     if (!s->blas) {
         release(s);
@@ -204,7 +209,7 @@ bool prepare_linear(dt_preparation *preparation)
         return false;
     if (f->before)
         p.out = node->output[1].dtype;
-    bool known = f->activation == DT_ACT_NONE || f->activation == DT_ACT_RELU || f->activation == DT_ACT_GELU_TANH;
+    bool known = f->activation == DT_ACT_NONE || (f->activation == DT_ACT_GELU_TANH && p.out == DT_BF16);
     bool same_residual = f->residual && node->input[node->inputs - 1]->dtype == p.out;
     bool same_bias = f->bias && node->input[2]->dtype == p.out;
     p.residual = same_residual && f->activation == DT_ACT_NONE;
@@ -247,7 +252,10 @@ void run_linear(const dt_call *call)
     dt_cuda_check(call, "linear");
 }
 
-/* ---- What a linear layer with a bias passes on to its parameters: dweight = u^T x, dbias = the sum of u's rows ---- */
+/* ---- What a linear layer with a bias passes on to its parameters: dweight = u^T x, dbias = the sum of u's rows ----
+ *
+ * The library has an epilogue for that sum, but on Hopper it is a kernel of its own that reads u again, in blocks of 16 columns. So the
+ * sum is taken here, where the rows are shared among all of the GPU. */
 
 bool prepare_linear_grad(dt_preparation *preparation)
 {
@@ -258,12 +266,9 @@ bool prepare_linear_grad(dt_preparation *preparation)
     p.depth = x->dim[0];
     p.transpose_a = true;
     plan *s = types_of(preparation, &p) ? new_plan(preparation) : NULL;
-    if (!s)
+    if (!s || !settle(preparation, p, s))
         return false;
-    p.beside = p.out == DT_F32 ? DT_BESIDE_SUMS : DT_BESIDE_NOTHING;
-    if (!settle(preparation, p, s))
-        return false;
-    size_t room = s->beside ? 0 : dt_cuda_sum_rows_workspace(p.depth, p.rows); /* after the product is done with its own */
+    size_t room = dt_cuda_sum_rows_workspace(p.depth, p.rows); /* after the product is done with its own */
     preparation->workspace = room > preparation->workspace ? room : preparation->workspace;
     return true;
 }
@@ -272,10 +277,8 @@ void run_linear_grad(const dt_call *call)
 {
     const dt_tensor *u = call->node->input[1];
     const plan *s = (const plan *)call->state;
-    dt_blas_run_beside(s->blas, call->in[1], call->in[0], NULL, NULL, s->beside ? call->out[1] : NULL, call->out[0],
-                       call->workspace, call);
-    if (!s->beside)
-        dt_cuda_sum_rows(call->in[1], u->dtype, u->shape.dim[0], u->shape.dim[1], call->workspace, (float *)call->out[1]);
+    dt_blas_run(s->blas, call->in[1], call->in[0], NULL, NULL, call->out[0], call->workspace, call);
+    dt_cuda_sum_rows(call->in[1], u->dtype, u->shape.dim[0], u->shape.dim[1], call->workspace, (float *)call->out[1]);
     dt_cuda_check(call, "linear_grad");
 }
 
@@ -297,7 +300,7 @@ bool prepare_matmul(dt_preparation *preparation)
     plan *s = types_of(preparation, &p) ? new_plan(preparation) : NULL;
     if (!s)
         return false;
-    if (f->slope && node->input[2]->dtype == p.out)
+    if (f->slope && p.out == DT_BF16 && node->input[2]->dtype == DT_BF16)
         p.beside = DT_BESIDE_SLOPE;
     s->finish = f->slope && p.beside == DT_BESIDE_NOTHING;
     return settle(preparation, p, s);

@@ -83,8 +83,6 @@ struct matrix {
 
 double activate(double x, dt_activation activation)
 {
-    if (activation == DT_ACT_RELU)
-        return x > 0 ? x : 0;
     if (activation == DT_ACT_GELU_TANH)
         return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
     return x;
@@ -113,23 +111,10 @@ void put(void *to, dt_dtype type, int64_t i, double value)
         dt_store(static_cast<float *>(to), i, (float)value);
 }
 
-/* The sum of each row of op(a). */
-void add_up(const dt_product &p, const std::vector<float> &left, void *sums)
-{
-    for (int64_t r = 0; r < p.rows; r++) {
-        double sum = 0;
-        for (int64_t k = 0; k < p.depth; k++)
-            sum += left[(size_t)(r * p.depth + k)];
-        put(sums, DT_F32, r, sum);
-    }
-}
-
 void multiply(const dt_product &p, const matrix &a, const matrix &b, const void *bias, const void *residual, void *beside,
               void *y)
 {
     std::vector<float> left = a.read(p.transpose_a, p.tf32), right = b.read(p.transpose_b, p.tf32);
-    if (p.beside == DT_BESIDE_SUMS)
-        add_up(p, left, beside);
     std::vector<double> sum((size_t)p.columns);
     for (int64_t r = 0; r < p.rows; r++) {
         std::fill(sum.begin(), sum.end(), 0.0);
@@ -153,12 +138,12 @@ void multiply(const dt_product &p, const matrix &a, const matrix &b, const void 
 
 /* What the library would not survive; NULL: nothing. */
 const char *complaint(const dt_product &p, const std::vector<matrix> &operands, const std::vector<matrix> &results,
-                      void *workspace)
+                      const void *beside, void *workspace)
 {
     std::vector<matrix> all = operands;
     all.insert(all.end(), results.begin(), results.end());
     for (const matrix &m : all) {
-        bool wide = m.name == all.back().name && (p.beside == DT_BESIDE_BEFORE || p.beside == DT_BESIDE_SLOPE);
+        bool wide = p.beside && m.memory == beside;
         if (!m.memory)
             return m.name;
         if ((uintptr_t)m.memory % (wide ? 16 : size_of(m.type)))
@@ -214,13 +199,11 @@ void dt_blas_run_beside(const dt_blas *blas, const void *a, const void *b, const
     if (p.residual)
         operands.push_back({"the residual is missing", residual, p.out, p.rows, p.columns, p.stride_y});
     std::vector<matrix> results = {result};
-    if (p.beside == DT_BESIDE_SUMS)
-        results.push_back({"the sums have no place", beside, DT_F32, 1, p.rows, p.rows});
     if (p.beside == DT_BESIDE_BEFORE)
         results.push_back({"the activation's input has no place", beside, p.out, p.rows, p.columns, p.columns});
     if (p.beside == DT_BESIDE_SLOPE)
         operands.push_back({"the slope's operand is missing", beside, p.out, p.rows, p.columns, p.columns});
-    const char *wrong = complaint(p, operands, results, workspace);
+    const char *wrong = complaint(p, operands, results, beside, workspace);
     if (wrong) {
         snprintf(call->fault, DT_MESSAGE, "cuBLASLt (simulated): %s", wrong);
         return;

@@ -404,7 +404,7 @@ static bool measure_model(bench *b, const model *m)
     if (good && !watch_steps(&p))
         good = complain(b, m->name, p.message);
     if (good) {
-        double sum = group_laps(b, &flops), share = flops / seconds / b->rate[m->precision], outside = 1 - sum / seconds;
+        double sum = group_laps(b, &flops), share = flops / seconds / b->rate[m->precision], outside = fmax(0, 1 - sum / seconds);
         const char *precision = precision_name[m->precision];
         fprintf(b->table, "| %s | %s | %lld | %.2f | %.0f | %.1f | %.1f %% | %.1f %% | %d | %.2f | %.2f |\n", m->name,
                 precision, (long long)p.batch, 1e3 * seconds, (double)p.batch / seconds, 1e-12 * flops / seconds, 100 * share,

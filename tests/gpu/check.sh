@@ -22,17 +22,18 @@ CC=${CC:-cc} CXX=${CXX:-c++}
 began=$(date +%s)
 cores=$(nproc 2>/dev/null || echo 2)
 log=$build/log
-failed=0 warming=
+failed=0 warming= cuda= headers=
 
 elapsed() { echo $(($(date +%s) - began)); }
 left() { echo $((limit - $(elapsed))); }
 
-# row PART RESULT SECONDS NOTE
+# row PART RESULT SECONDS NOTE: and the table as far as it is, for who stops the rest
 row()
 {
     printf '| %s | %s | %s | %s |\n' "$1" "$2" "$3" "$4" >> "$log/parts.md"
     echo "$1: $2 ($3 s)${4:+: $4}"
     [ "$2" != FAILED ] || failed=1
+    write_table
 }
 
 note() { echo "- $1" >> "$log/notes.md"; echo "  $1"; }
@@ -158,7 +159,6 @@ build_library()
 part_build()
 {
     start=$(date +%s) result=passed
-    cuda=
     NVCC=${NVCC:-$(command -v nvcc || ls /usr/local/cuda/bin/nvcc /usr/local/cuda-*/bin/nvcc 2>/dev/null | tail -n 1)}
     if [ -z "$dry" ]; then
         [ -n "$NVCC" ] || stop "a GPU is here, but no nvcc; NVCC=FILE names one"
@@ -224,12 +224,12 @@ part_rows()
     row "2. Test rows on the GPU, fp32 and bf16" $result $(($(date +%s) - start)) "$count checks in $(echo $run | wc -w) programs${text:+; failed:$text}"
 }
 
-# What a tool says about kernels of NVIDIA's libraries is theirs: such reports are counted apart.
+# Duet's kernels all are in unnamed namespaces; what a tool says about others, of NVIDIA's libraries, is counted apart.
 sanitizer_findings()
 {
-    awk -v libraries='cublas|cudnn|cutlass|nvjet|xmma|sm[0-9]+_|gemm|cask' '
+    awk '
         /^========= (Invalid|Uninitialized|Error: .*(Race|hazard)|Misaligned|Barrier)/ { pending = $0 }
-        pending && / at / { if ($0 ~ libraries) theirs++; else { ours++; if (!first) first = $0 } pending = "" }
+        pending && / at / { if (!/anonymous namespace|unnamed|_GLOBAL__N_/) theirs++; else { ours++; if (!first) first = $0 } pending = "" }
         END { if (pending) ours++; sub(/^=+ */, "", first); print ours + 0, theirs + 0, first }' "$1"
 }
 
@@ -241,7 +241,9 @@ part_sanitizer()
     [ -n "$tool" ] || { row "3. compute-sanitizer" skipped 0 "it is not installed"; return; }
     echo "  compute-sanitizer: memcheck, initcheck and racecheck side by side"
     for check in memcheck initcheck racecheck; do
-        (timeout 90 "$tool" --tool $check --report-api-errors no --print-limit 20 "$build/tests/gpu/steps" short > "$log/$check" 2>&1
+        quiet=
+        [ $check != memcheck ] || quiet="--report-api-errors no"
+        (timeout 90 "$tool" --tool $check $quiet --print-limit 20 "$build/tests/gpu/steps" short > "$log/$check" 2>&1
          echo $? > "$log/status-$check") &
         eval "pid_$check=$!"
     done
@@ -322,11 +324,11 @@ start_warming()
 stop_warming()
 {
     [ -n "$warming" ] || return 0
-    kill -TERM -- "-$warming" 2>/dev/null || kill "$warming" 2>/dev/null
+    kill -TERM "-$warming" 2>/dev/null || kill "$warming" 2>/dev/null
     wait "$warming" 2>/dev/null
     warming=
 }
-trap 'stop_warming; exit 1' INT TERM
+trap 'stop_warming; note "Stopped after $(elapsed) s."; failed=1; write_table; exit 1' INT TERM
 
 part_bench()
 {
@@ -362,6 +364,14 @@ driver_version()
         nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null | head -n 1
 }
 
+# version_of HEADER PREFIX: 9.19.0, or that it is not here
+version_of()
+{
+    echo "#include <$1>" | "$CXX" -E -dM -x c++ ${headers:-} -I"$cuda/include" - 2>/dev/null | awk -v prefix="$2" '
+        $2 == prefix "_MAJOR" { major = $3 } $2 == prefix "_MINOR" { minor = $3 } $2 == prefix "_PATCH" || $2 == prefix "_PATCHLEVEL" { patch = $3 }
+        END { print major == "" ? "none" : major "." minor "." patch }'
+}
+
 write_table()
 {
     commit=$(git rev-parse --short HEAD 2>/dev/null || echo "not known")
@@ -376,7 +386,9 @@ write_table()
             echo "| GPU | $(fact name), $(fact memory), compute capability $(fact capability) |"
             echo "| driver | $(driver_version), which knows CUDA $(fact cuda) |"
         fi
-        echo "| nvcc | $("$NVCC" --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\).*/\1/p') |"
+        [ -n "$dry" ] || echo "| built with cuBLAS | $(version_of cublas_api.h CUBLAS_VER) |"
+        [ -n "$dry" ] || echo "| built with cuDNN | $(version_of cudnn_version.h CUDNN) |"
+        echo "| nvcc | $("${NVCC:-nvcc}" --version 2>/dev/null | sed -n 's/.*release \([0-9.]*\).*/\1/p') |"
         echo "| processor | $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $cores cores |"
         echo "| sources | $commit |"
         echo "| date | $(date -u +%Y-%m-%d) |"

@@ -6,17 +6,9 @@
 
 /* ---- Objectives ---- */
 
-#define OBJECTIVE(name, loss)                                                                                     \
-    static dt_tensor *name##_d(dt_tensor **x, const void *context)                                                \
-    {                                                                                                             \
-        (void)context;                                                                                            \
-        return dt_discriminator_loss(loss, x[0], x[1]);                                                           \
-    }                                                                                                             \
-    static dt_tensor *name##_g(dt_tensor **x, const void *context)                                                \
-    {                                                                                                             \
-        (void)context;                                                                                            \
-        return dt_generator_loss(loss, x[0]);                                                                     \
-    }
+#define OBJECTIVE(name, loss)                                                                                                  \
+    OP(name##_d, dt_discriminator_loss(loss, x[0], x[1]))                                                                      \
+    OP(name##_g, dt_generator_loss(loss, x[0]))
 OBJECTIVE(minimax, DT_GAN_MINIMAX)
 OBJECTIVE(non_saturating, DT_GAN_NON_SATURATING)
 OBJECTIVE(hinge, DT_GAN_HINGE)
@@ -60,11 +52,7 @@ ELEMENT(minus_mean_element, -mean_of(r, 0, itself))
 
 /* ---- Points between, slopes ---- */
 
-static dt_tensor *between(dt_tensor **x, const void *context)
-{
-    (void)context;
-    return dt_between(x[0], x[1], x[2]);
-}
+OP(between, dt_between(x[0], x[1], x[2]))
 
 static double between_element(const op_run *r, int64_t i)
 {
@@ -80,17 +68,8 @@ static dt_tensor *perceptron(dt_tensor **x)
     return dt_linear(dt_tanh(dt_linear(flat, x[1], NULL)), x[2], NULL);
 }
 
-static dt_tensor *penalty(dt_tensor **x, const void *context)
-{
-    (void)context;
-    return dt_slope_penalty(perceptron(x), x[0]);
-}
-
-static dt_tensor *square(dt_tensor **x, const void *context)
-{
-    (void)context;
-    return dt_slope_square(perceptron(x), x[0]);
-}
+OP(penalty, dt_slope_penalty(perceptron(x), x[0]))
+OP(square, dt_slope_square(perceptron(x), x[0]))
 
 /* |slope|^2 of sample i of the perceptron: slope_k = sum_h v_h (1 - tanh^2) w_hk. */
 static double slope_square_of(const op_run *r, int64_t i)
@@ -194,11 +173,7 @@ static void check_dead_sample(void)
 }
 
 /* All slopes zero: weights of zero, and logits that do not depend on x. */
-static dt_tensor *unconnected(dt_tensor **x, const void *context)
-{
-    (void)context;
-    return dt_slope_penalty(dt_reshape(x[1], dt_dims(3)), x[0]);
-}
+OP(unconnected, dt_slope_penalty(dt_reshape(x[1], dt_dims(3)), x[0]))
 
 static void check_no_slope(void)
 {

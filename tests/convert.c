@@ -13,16 +13,6 @@
 #include "tests/tap.h"
 
 static dt_error error;
-static const char *dir;
-
-static const char *in_dir(const char *name)
-{
-    static char paths[4][700];
-    static int next;
-    char *path = paths[next++ & 3];
-    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
-    return path;
-}
 
 static const char *fixture(const char *name)
 {
@@ -114,7 +104,7 @@ static bool same_values(dt_model *a, dt_model *b)
 static void round_trip(const char *name, dt_model *model, bool hf)
 {
     char folder[700];
-    snprintf(folder, sizeof folder, "%s/%s-%s", dir, name, hf ? "hf" : "open_clip");
+    snprintf(folder, sizeof folder, "%s/%s-%s", scratch(), name, hf ? "hf" : "open_clip");
     bool good = (hf ? dt_export_hf : dt_export_open_clip)(model, folder, &error);
     if (!ok(good, "%s: exported to %s", name, hf ? "hf" : "open_clip")) {
         printf("# %s\n", error.message);
@@ -148,8 +138,8 @@ static void hugging_face(void)
        "vocab.json and merges.txt make its tokenizer");
     ok(!*model->note, "nothing is assumed");
     round_trip("hf-clip", model, true);
-    ok(contains(in_dir("hf-clip-hf/model.safetensors"), fixture("hf-clip/model.safetensors")), "tensors as they were given");
-    ok(!dt_export_open_clip(model, in_dir("refused"), &error) && strstr(error.message, "a resize to 40 pixels"),
+    ok(contains(in("hf-clip-hf/model.safetensors"), fixture("hf-clip/model.safetensors")), "tensors as they were given");
+    ok(!dt_export_open_clip(model, in("refused"), &error) && strstr(error.message, "a resize to 40 pixels"),
        "open_clip cannot resize to one size and crop to another");
     dt_model_free(model);
 
@@ -157,11 +147,11 @@ static void hugging_face(void)
     compare("Hugging Face SigLIP, in shards", model, fixture("hf-siglip/expected.safetensors"));
     ok(model->preprocess.squash && model->preprocess.mean[1] == 0.5f, "SigLIP's preprocessing where the folder has none");
     round_trip("hf-siglip", model, true);
-    ok(contains(in_dir("hf-siglip-hf/model.safetensors"), fixture("hf-siglip/model.safetensors.index.json")),
+    ok(contains(in("hf-siglip-hf/model.safetensors"), fixture("hf-siglip/model.safetensors.index.json")),
        "tensors as they were given");
-    ok(!dt_export_open_clip(model, in_dir("refused"), &error) && strstr(error.message, "timm"),
+    ok(!dt_export_open_clip(model, in("refused"), &error) && strstr(error.message, "timm"),
        "open_clip has SigLIP's towers by name only");
-    ok(!dt_file_exists(in_dir("refused")), "nothing is written of what is refused");
+    ok(!dt_file_exists(in("refused")), "nothing is written of what is refused");
     dt_model_free(model);
 }
 
@@ -215,8 +205,8 @@ static void lent(void)
     float before = dt_params_value(model->params, at)[5];
     model = dt_model_with_head(model, head, &error);
     ok(model && !model->weights && dt_params_value(model->params, at)[5] == before, "a head brings values of its own");
-    ok(!dt_export_hf(model, in_dir("refused"), &error) && strstr(error.message, "head"), "which one format has no place for");
-    ok(!dt_export_open_clip(model, in_dir("refused"), &error) && strstr(error.message, "head"), "nor the other");
+    ok(!dt_export_hf(model, in("refused"), &error) && strstr(error.message, "head"), "which one format has no place for");
+    ok(!dt_export_open_clip(model, in("refused"), &error) && strstr(error.message, "head"), "nor the other");
     dt_model_free(model);
 }
 
@@ -234,9 +224,9 @@ static dt_model *small(const char *vision)
 static void refused(void)
 {
     dt_model *model = small("{\"tower\": \"residual\", \"image_size\": 8, \"widths\": [4], \"blocks\": [1]}");
-    ok(model && !dt_export_hf(model, in_dir("refused"), &error) && strstr(error.message, "a residual network"),
+    ok(model && !dt_export_hf(model, in("refused"), &error) && strstr(error.message, "a residual network"),
        "no residual tower in a CLIPModel");
-    ok(model && !dt_export_open_clip(model, in_dir("refused"), &error) && strstr(error.message, "residual tower"),
+    ok(model && !dt_export_open_clip(model, in("refused"), &error) && strstr(error.message, "residual tower"),
        "nor this one in open_clip");
     dt_model_free(model);
 }
@@ -246,8 +236,8 @@ static void differences(void)
 {
     dt_model *a = small("{\"image_size\": 8, \"patch_size\": 4, \"width\": 8, \"heads\": 1, \"layers\": 3}");
     dt_model *b = small("{\"image_size\": 8, \"patch_size\": 4, \"width\": 16, \"heads\": 1, \"layers\": 2}");
-    bool made = a && b && dt_model_save(a, in_dir("a.safetensors"), &error);
-    ok(made && !dt_model_read(b, in_dir("a.safetensors"), &error), "another model's weights are refused");
+    bool made = a && b && dt_model_save(a, in("a.safetensors"), &error);
+    ok(made && !dt_model_read(b, in("a.safetensors"), &error), "another model's weights are refused");
     static const char *const parts[] = {
         "visual.conv1.weight is [8, 3, 4, 4], expected [16, 3, 4, 4]",
         "visual.transformer.resblocks.*.ln_1.weight is [8], expected [16] (2 times)",
@@ -271,8 +261,8 @@ static void many_differences(void)
         snprintf(written[i], sizeof written[i], "other%02d", i);
         tensors[i] = (dt_st_tensor){.name = written[i], .type = DT_ST_F32, .data = &one};
     }
-    bool made = a && dt_safetensors_write(in_dir("many.safetensors"), tensors, 60, NULL, 0, &error);
-    ok(made && !dt_model_read(a, in_dir("many.safetensors"), &error), "a file of other things is refused");
+    bool made = a && dt_safetensors_write(in("many.safetensors"), tensors, 60, NULL, 0, &error);
+    ok(made && !dt_model_read(a, in("many.safetensors"), &error), "a file of other things is refused");
     static const char *const parts[] = {" tensors differ (", " missing, 60 not part of this model): ", "; other05 [] is not",
                                         "; and 54 more not part of this model"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
@@ -296,20 +286,20 @@ static void custom_text(void)
         tensors[i].name = renamed[i];
         moved += !stays;
     }
-    bool good = dt_export_open_clip(model, in_dir("custom"), &error) &&
-                dt_safetensors_write(in_dir("custom/open_clip_model.safetensors"), tensors, count, NULL, 0, &error);
-    json_t *config = good ? dt_json_load(in_dir("custom/open_clip_config.json"), &error) : NULL;
+    bool good = dt_export_open_clip(model, in("custom"), &error) &&
+                dt_safetensors_write(in("custom/open_clip_model.safetensors"), tensors, count, NULL, 0, &error);
+    json_t *config = good ? dt_json_load(in("custom/open_clip_config.json"), &error) : NULL;
     json_object_set_new(json_object_get(config, "model_cfg"), "custom_text", json_true());
-    ok(moved > 10 && config && dt_json_write(in_dir("custom/open_clip_config.json"), config, &error),
+    ok(moved > 10 && config && dt_json_write(in("custom/open_clip_config.json"), config, &error),
        "a model with the text tower apart (%d tensors)", moved);
-    dt_model *again = load(in_dir("custom"));
+    dt_model *again = load(in("custom"));
     ok(same_values(model, again), "is read under its names");
     ok(!dt_no_tokenizer(again, &error) && strstr(error.message, "/custom for tokenizer.json, bpe_simple_vocab_16e6.txt.gz, "
                                                                 "vocab.json with merges.txt)"),
        "which files were looked for where: %s", error.message);
     dt_model_free(again);
-    unlink(in_dir("custom/open_clip_config.json"));
-    ok(!dt_model_load(in_dir("custom/open_clip_model.safetensors"), &error) &&
+    unlink(in("custom/open_clip_config.json"));
+    ok(!dt_model_load(in("custom/open_clip_model.safetensors"), &error) &&
            strstr(error.message, "there is no open_clip_config.json beside it"), "but not without its configuration");
     json_decref(config);
     free(renamed);
@@ -347,8 +337,8 @@ static void not_finite(void)
     static const float bad[] = {NAN, INFINITY, -INFINITY, 1e4f};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         *dt_params_value(model->params, scale) = bad[i];
-        bool saved = dt_model_save(model, in_dir("bad.safetensors"), &error);
-        ok(saved && !dt_model_load(in_dir("bad.safetensors"), &error) && strstr(error.message, "logit_scale is "),
+        bool saved = dt_model_save(model, in("bad.safetensors"), &error);
+        ok(saved && !dt_model_load(in("bad.safetensors"), &error) && strstr(error.message, "logit_scale is "),
            "refused: %s", error.message);
     }
     *dt_params_value(model->params, scale) = 2;
@@ -394,7 +384,6 @@ static void names(void)
 
 int main(void)
 {
-    dir = scratch();
     hugging_face();
     openai();
     positions();

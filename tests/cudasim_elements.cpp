@@ -1,6 +1,6 @@
 /* Elements of less than a word, and several at once: what the simulator finds wrong with them, and what it must let
  * pass. */
-#include "tests/cudasim/check.h"
+#include "tests/cudasim_room.h"
 
 #include "kernels/cuda/launch.h"
 
@@ -8,9 +8,6 @@ namespace
 {
 
 enum { N = 1024 };
-
-cudaStream_t stream;
-float *device, *other; /* N floats each, written */
 
 /* ---- Kernels ---- */
 
@@ -92,9 +89,8 @@ __global__ void copy_words(const float *x, float *y)
 void test_halves(void)
 {
     static uint16_t *fresh, *words, *single;
-    cudaMalloc(reinterpret_cast<void **>(&fresh), 256);
-    cudaMalloc(reinterpret_cast<void **>(&words), 256);
-    cudaMalloc(reinterpret_cast<void **>(&single), 256);
+    for (uint16_t **made : {&fresh, &words, &single})
+        *made = fresh_memory<uint16_t>(256);
     expect_none("halves of words", [] { LAUNCH(halves, 3, 33, 0, reinterpret_cast<uint16_t *>(device)); });
     expect("a half that two threads write", [] { LAUNCH(halves_twice, 1, 64, 0, reinterpret_cast<uint16_t *>(device)); },
            "with no barrier in between", "halves_twice writes byte ");
@@ -153,11 +149,7 @@ void test_fours(void)
 
 int main()
 {
-    cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
-    cudaMalloc(reinterpret_cast<void **>(&device), sizeof(float) * N);
-    cudaMalloc(reinterpret_cast<void **>(&other), sizeof(float) * N);
-    cudaMemsetAsync(device, 0, sizeof(float) * N, stream);
-    cudaMemsetAsync(other, 0, sizeof(float) * N, stream);
+    make_room(N);
     test_halves();
     test_fours();
     return done();

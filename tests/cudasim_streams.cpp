@@ -1,6 +1,6 @@
 /* Streams, events, pinned memory and graphs of the simulator: what is not ordered is found, whichever of the two was
  * done first, and what is ordered passes. */
-#include "tests/cudasim/check.h"
+#include "tests/cudasim_room.h"
 #include "tests/cudasim/simulator.h"
 
 namespace
@@ -8,10 +8,9 @@ namespace
 
 enum { N = 256 };
 
-cudaStream_t stream, second, third;
+cudaStream_t second, third;
 cudaEvent_t ready, taken;
-float *device, *other; /* N floats each, written */
-float *pinned;         /* N floats of the host */
+float *pinned; /* N floats of the host */
 
 __global__ void fill(float *x, float value)
 {
@@ -409,16 +408,12 @@ void test_captures(void)
 
 int main()
 {
-    for (cudaStream_t *made : {&stream, &second, &third})
+    make_room(N);
+    for (cudaStream_t *made : {&second, &third})
         cudaStreamCreateWithFlags(made, cudaStreamNonBlocking);
     for (cudaEvent_t *made : {&ready, &taken})
         cudaEventCreateWithFlags(made, cudaEventDisableTiming);
-    cudaMalloc(reinterpret_cast<void **>(&device), sizeof(float) * N);
-    cudaMalloc(reinterpret_cast<void **>(&other), sizeof(float) * N);
     cudaMallocHost(reinterpret_cast<void **>(&pinned), sizeof(float) * N);
-    cudaMemsetAsync(device, 0, sizeof(float) * N, stream);
-    cudaMemsetAsync(other, 0, sizeof(float) * N, stream);
-    cudaDeviceSynchronize();
     test_no_event();
     test_events();
     test_host();

@@ -3,23 +3,17 @@
 
 #include "tests/loss_rows.h"
 
-#define BUILD(name, expression)                                                                                   \
-    static dt_tensor *name(dt_tensor **x, const void *context)                                                    \
-    {                                                                                                             \
-        (void)context;                                                                                            \
-        return expression;                                                                                        \
-    }
-BUILD(bernoulli, dt_bernoulli_log_prob(x[0], x[1]))
-BUILD(gaussian, dt_gaussian_log_prob(x[0], x[1], x[2]))
-BUILD(logistic, dt_logistic_log_prob(x[0], x[1], x[2]))
-BUILD(reparameterise, dt_reparameterise(x[0], x[1], x[2]))
-BUILD(divergence, dt_gaussian_kl(x[0], x[1]))
-BUILD(prior, dt_prior_log_prob(x[0]))
-BUILD(posterior, dt_posterior_log_prob(x[0], x[1], x[2]))
-BUILD(bound, dt_importance_bound(x[0]))
-BUILD(half_a_nat, dt_free_bits(x[0], 0.5f))
-BUILD(no_free_bits, dt_free_bits(x[0], 0))
-BUILD(negative_nats, dt_free_bits(x[0], -1))
+OP(bernoulli, dt_bernoulli_log_prob(x[0], x[1]))
+OP(gaussian, dt_gaussian_log_prob(x[0], x[1], x[2]))
+OP(logistic, dt_logistic_log_prob(x[0], x[1], x[2]))
+OP(reparameterise, dt_reparameterise(x[0], x[1], x[2]))
+OP(divergence, dt_gaussian_kl(x[0], x[1]))
+OP(prior, dt_prior_log_prob(x[0]))
+OP(posterior, dt_posterior_log_prob(x[0], x[1], x[2]))
+OP(bound, dt_importance_bound(x[0]))
+OP(half_a_nat, dt_free_bits(x[0], 0.5f))
+OP(no_free_bits, dt_free_bits(x[0], 0))
+OP(negative_nats, dt_free_bits(x[0], -1))
 
 /* ---- Definitions ---- */
 
@@ -201,10 +195,10 @@ static logistic_errors compare_pair(const op_run *r, const logistic_case *v, int
         double by_mean = logistic_reference(m + h, s, x, level) - logistic_reference(m - h, s, x, level);
         double by_log_scale = logistic_reference(m, s + h, x, level) - logistic_reference(m, s - h, x, level);
         double rounding = 1e-6 + 6e-8 * steep;
-        worst.value = fmax(worst.value, fabs(r->y[at] - want) / (rounding + 5e-7 * fabs(want)));
-        worst.by_mean = fmax(worst.by_mean, fabs(r->dx[0][at] - by_mean / (2 * h)) / (steep * rounding));
+        worst.value = larger(worst.value, fabs(r->y[at] - want) / (rounding + 5e-7 * fabs(want)));
+        worst.by_mean = larger(worst.by_mean, fabs(r->dx[0][at] - by_mean / (2 * h)) / (steep * rounding));
         worst.by_log_scale =
-            fmax(worst.by_log_scale, fabs(r->dx[1][at] - by_log_scale / (2 * h)) / ((1 + far * steep) * rounding));
+            larger(worst.by_log_scale, fabs(r->dx[1][at] - by_log_scale / (2 * h)) / ((1 + far * steep) * rounding));
         mass += exp(r->y[at]);
     }
     worst.mass = fabs(mass - 1) / (1e-6 + 6e-8 * steep);

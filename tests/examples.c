@@ -12,7 +12,6 @@
 enum { IMAGES = 14, SIDE = 4, PIXELS = SIDE * SIDE * 3, CONTEXT = 16 };
 
 static dt_error error = {""};
-static char folder[512];
 
 /* Image i is grey of the value 18 i, of class i % 3; images 4 and 9 have none. Captions: i % 3 of them. */
 static int32_t label_of(int i)
@@ -35,26 +34,15 @@ static uint8_t *grey(int i, size_t *size)
 /* Whether something failed with a message that says this. */
 static bool fails(bool good, const char *piece)
 {
-    bool as_it_should = !good && strstr(error.message, piece);
-    if (!as_it_should)
-        printf("# said: %s\n", error.message);
+    bool as_it_should = !good && says(error.message, piece);
     error.message[0] = 0;
     return as_it_should;
-}
-
-static const char *in_folder(const char *name)
-{
-    static char path[4][700];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
 }
 
 /* A store with images from .. to, whose class numbers are turned into those of `names`. */
 static const char *store(const char *name, int from, int to, const char *const *names, size_t classes, const int32_t *number)
 {
-    const char *path = in_folder(name), *source = "drawn";
+    const char *path = in(name), *source = "drawn";
     dt_pairs_writer *writer = dt_pairs_create(path, false, &error);
     bool good = writer != NULL;
     for (int i = from; good && i < to; i++) {
@@ -72,13 +60,6 @@ static const char *store(const char *name, int from, int to, const char *const *
     if (!good || !dt_pairs_finish(writer, names, classes, &source, 1, NULL, &error))
         printf("Bail out! %s\n", error.message), exit(1);
     return path;
-}
-
-static void write_bytes(const char *name, const void *bytes, size_t size)
-{
-    FILE *file = fopen(in_folder(name), "wb");
-    if (!file || fwrite(bytes, 1, size, file) != size || fclose(file))
-        printf("Bail out! cannot write %s\n", name), exit(1);
 }
 
 static const int32_t as_they_are[] = {0, 1, 2};
@@ -127,7 +108,7 @@ static void images_of_a_store(void)
 
 static void captions_of_a_store(void)
 {
-    dt_examples *e = dt_examples_open(in_folder("a.lmdb"), DT_TOWER_TEXT, &error);
+    dt_examples *e = dt_examples_open(in("a.lmdb"), DT_TOWER_TEXT, &error);
     int expected = 0, without = 0, at = 0;
     for (int i = 0; i < IMAGES; i++)
         *(label_of(i) < 0 ? &without : &expected) += i % 3;
@@ -142,22 +123,22 @@ static void captions_of_a_store(void)
         }
     ok(good && at == expected, "each has its image's");
     dt_examples_free(e);
-    ok(fails(dt_examples_open(in_folder("c.lmdb"), DT_TOWER_TEXT, &error), "no caption of "), "captions without any class too");
+    ok(fails(dt_examples_open(in("c.lmdb"), DT_TOWER_TEXT, &error), "no caption of "), "captions without any class too");
 }
 
 static void table_of_texts(void)
 {
     static const char table[] = "text,label\nred,warm\nblue,cold\norange,warm\n";
     static const char *const names[] = {"warm", "cold"};
-    write_bytes("t.csv", table, sizeof table - 1);
-    dt_examples *e = dt_examples_open(in_folder("t.csv"), DT_TOWER_TEXT, &error);
+    put("t.csv", table, sizeof table - 1);
+    dt_examples *e = dt_examples_open(in("t.csv"), DT_TOWER_TEXT, &error);
     ok(e && dt_examples_count(e) == 3 && !dt_examples_left_out(e) && dt_examples_class_count(e) == 2, "a table %s", error.message);
     ok(!strcmp(dt_examples_class_name(e, 0), "cold") && !dt_examples_class_name(e, 2) && dt_examples_labels(e)[0] == 1, "its classes");
     ok(dt_examples_classes(e, names, 2, &error) && dt_examples_labels(e)[0] == 0 && dt_examples_labels(e)[1] == 1, "renumbered");
     dt_examples_free(e);
-    ok(fails(dt_examples_open(in_folder("t.csv"), DT_TOWER_IMAGE, &error), "is a table of texts"),
+    ok(fails(dt_examples_open(in("t.csv"), DT_TOWER_IMAGE, &error), "is a table of texts"),
        "the image tower has no use for it");
-    ok(fails(dt_examples_open(in_folder("nothing.lmdb"), DT_TOWER_IMAGE, &error), "nothing.lmdb"), "no such data");
+    ok(fails(dt_examples_open(in("nothing.lmdb"), DT_TOWER_IMAGE, &error), "nothing.lmdb"), "no such data");
 }
 
 /* ---- Batches ---- */
@@ -260,11 +241,11 @@ static void feed_texts(void)
         snprintf(table + strlen(table), sizeof table - strlen(table), "%s,%c\n", want[i], "xyz"[i % 3]);
         corpus[i] = want[i];
     }
-    write_bytes("many.csv", table, strlen(table));
+    put("many.csv", table, strlen(table));
     dt_tokenizer *tokenizer = dt_bpe_train(corpus, NULL, TEXTS, 10, &error);
     dt_model model = {.tokenizer = tokenizer};
     model.config.text.context_length = CONTEXT;
-    dt_examples *e = dt_examples_open(in_folder("many.csv"), DT_TOWER_TEXT, &error);
+    dt_examples *e = dt_examples_open(in("many.csv"), DT_TOWER_TEXT, &error);
     dt_feed_options o = {.examples = e, .rows = rows, .row_count = ROWS, .model = &model, .batch_size = SIZE, .seed = 5};
     dt_feed *feed = tokenizer && e ? dt_feed_open(&o, &error) : NULL;
     if (!ok(feed && dt_feed_batches(feed) == 3, "texts: three batches an epoch %s", error.message))
@@ -302,7 +283,7 @@ static void feed_texts(void)
 
 static void feeds(void)
 {
-    dt_examples *e = dt_examples_open(in_folder("a.lmdb"), DT_TOWER_IMAGE, &error);
+    dt_examples *e = dt_examples_open(in("a.lmdb"), DT_TOWER_IMAGE, &error);
     static const char *const other[] = {"eel", "cat", "dog"};
     dt_examples_classes(e, other, 3, &error);
     feed_images(e, "store");
@@ -317,17 +298,17 @@ static void feeds(void)
 
     /* A folder: cat/00.jpg .., in the order of their paths. */
     for (int c = 0; c < 3; c++)
-        mkdir(in_folder(c ? c == 1 ? "pictures/dog" : "pictures/eel" : "pictures"), 0700);
-    mkdir(in_folder("pictures/cat"), 0700);
+        mkdir(in(c ? c == 1 ? "pictures/dog" : "pictures/eel" : "pictures"), 0700);
+    mkdir(in("pictures/cat"), 0700);
     for (int i = 0; i < 12; i++) {
         char name[64];
         size_t size;
         uint8_t *jpeg = grey(i, &size);
         snprintf(name, sizeof name, "pictures/%s/%02d.jpg", animals[i / 4], i);
-        write_bytes(name, jpeg, size);
+        put(name, jpeg, size);
         free(jpeg);
     }
-    e = dt_examples_open(in_folder("pictures"), DT_TOWER_IMAGE, &error);
+    e = dt_examples_open(in("pictures"), DT_TOWER_IMAGE, &error);
     ok(e && dt_examples_count(e) == 12 && dt_examples_classes(e, other, 3, &error) && dt_examples_labels(e)[0] == 1 &&
            dt_examples_labels(e)[11] == 0, "a folder %s", error.message);
     feed_images(e, "folder");
@@ -336,7 +317,6 @@ static void feeds(void)
 
 int main(void)
 {
-    snprintf(folder, sizeof folder, "%s", scratch());
     images_of_a_store();
     captions_of_a_store();
     table_of_texts();

@@ -15,28 +15,10 @@
 enum { IMAGES = 11, WIDTH = 16, DIM = 8 };
 
 static dt_error error;
-static char dir[512];
 static const char *const class_names[2] = {"ant", "bee"};
 static const char description[] =
     "{\"embed_dim\": 8, \"vision_cfg\": {\"image_size\": 16, \"patch_size\": 8, "
     "\"width\": 16, \"layers\": 1, \"heads\": 2}}";
-
-static const char *in_dir(const char *name)
-{
-    static char paths[8][700];
-    static int next;
-    char *path = paths[next++ & 7];
-    snprintf(path, sizeof paths[0], "%s/%s", dir, name);
-    return path;
-}
-
-static bool says(const char *said, const char *part, const char *name)
-{
-    bool right = strstr(said, part);
-    if (!right)
-        printf("# said: %s\n", said);
-    return ok(right, "%s", name);
-}
 
 static dt_model *new_model(uint64_t seed)
 {
@@ -122,16 +104,16 @@ static void rows_are_the_encoders(dt_model *model)
 {
     dt_features f, e;
     float want[IMAGES * WIDTH];
-    dt_dataset *set = dt_dataset_open(in_dir("a.lmdb"), &error);
+    dt_dataset *set = dt_dataset_open(in("a.lmdb"), &error);
     dt_encoder *encoder = dt_encoder_new(model, dt_cpu(), DT_TOWER_IMAGE, DT_LAYER_FEATURES, 3, &error);
     ok(dt_dataset_embed(set, model, encoder, 1, want, (dt_progress){0}, &error), "the encoder's own rows");
-    ok(get(&f, model, in_dir("a.lmdb"), NULL, DT_LAYER_FEATURES) && f.count == IMAGES && f.width == WIDTH &&
+    ok(get(&f, model, in("a.lmdb"), NULL, DT_LAYER_FEATURES) && f.count == IMAGES && f.width == WIDTH &&
            !f.path,
        "without a cache");
     near("rows", f.rows, want, IMAGES * WIDTH, 1e-5);
     ok(f.class_count == 2 && !strcmp(f.classes[1], "bee") && f.labels[3] == 1 && f.labels[4] == -1,
        "labels and class names");
-    ok(get(&e, model, in_dir("a.lmdb"), NULL, DT_LAYER_EMBEDDING) && e.width == DIM, "after the projection");
+    ok(get(&e, model, in("a.lmdb"), NULL, DT_LAYER_EMBEDDING) && e.width == DIM, "after the projection");
     double norm = 0;
     for (int d = 0; d < DIM; d++)
         norm += (double)e.rows[d] * (double)e.rows[d];
@@ -160,10 +142,10 @@ static void spoil(const char *path, bool cut, size_t at)
 static void not_used(dt_model *model, const char *cache, const char *part, const char *name)
 {
     dt_features f, again;
-    bool good = get(&f, model, in_dir("a.lmdb"), cache, DT_LAYER_FEATURES);
+    bool good = get(&f, model, in("a.lmdb"), cache, DT_LAYER_FEATURES);
     ok(good && !f.cached, "%s: computed anew", name);
-    says(good ? f.note : error.message, part, name);
-    ok(get(&again, model, in_dir("a.lmdb"), cache, DT_LAYER_FEATURES) && again.cached && !*again.note &&
+    ok(says(good ? f.note : error.message, part), "%s", name);
+    ok(get(&again, model, in("a.lmdb"), cache, DT_LAYER_FEATURES) && again.cached && !*again.note &&
            !memcmp(f.rows, again.rows, sizeof(float) * f.count * f.width),
        "%s: and kept", name);
     dt_features_free(&f);
@@ -190,18 +172,18 @@ static void other_keys(dt_model *model, const char *cache, const char *path)
     char other[700];
     float *value = dt_params_value(model->params, 0), before = *value;
     *value += 1e-3f;
-    twice(model, in_dir("a.lmdb"), cache, other, "one weight changed");
+    twice(model, in("a.lmdb"), cache, other, "one weight changed");
     ok(strcmp(path, other), "under another name");
     *value = before;
     model->preprocess.mean[1] += 0.01f;
-    twice(model, in_dir("a.lmdb"), cache, other, "another preprocessing");
+    twice(model, in("a.lmdb"), cache, other, "another preprocessing");
     model->preprocess.mean[1] -= 0.01f;
     dt_features f;
-    ok(get(&f, model, in_dir("a.lmdb"), cache, DT_LAYER_EMBEDDING) && !f.cached &&
+    ok(get(&f, model, in("a.lmdb"), cache, DT_LAYER_EMBEDDING) && !f.cached &&
            strstr(f.path, "a-embedding-"),
        "another layer");
     dt_features_free(&f);
-    ok(get(&f, model, in_dir("a.lmdb"), cache, DT_LAYER_FEATURES) && f.cached && !strcmp(f.path, path),
+    ok(get(&f, model, in("a.lmdb"), cache, DT_LAYER_FEATURES) && f.cached && !strcmp(f.path, path),
        "as it was: recalled");
     dt_features_free(&f);
 }
@@ -223,22 +205,22 @@ static void other_data(dt_model *model, const char *cache, const char *path)
 {
     char other[700];
     struct stat before, after;
-    stat(in_dir("a.lmdb"), &before);
+    stat(in("a.lmdb"), &before);
     int level = alike(50);
-    ok(level != 50 && make_store(in_dir("a.lmdb"), level), "the store is replaced: one picture differs");
-    stat(in_dir("a.lmdb"), &after);
+    ok(level != 50 && make_store(in("a.lmdb"), level), "the store is replaced: one picture differs");
+    stat(in("a.lmdb"), &after);
     ok(before.st_size == after.st_size, "in the same size");
-    twice(model, in_dir("a.lmdb"), cache, other, "replaced data");
+    twice(model, in("a.lmdb"), cache, other, "replaced data");
     ok(strcmp(path, other), "replaced data: under another name");
     const struct timespec old[2] = {before.st_atim, before.st_mtim};
-    ok(utimensat(AT_FDCWD, in_dir("a.lmdb"), old, 0) == 0, "and takes the old one's time");
+    ok(utimensat(AT_FDCWD, in("a.lmdb"), old, 0) == 0, "and takes the old one's time");
     dt_features f;
-    ok(get(&f, model, in_dir("a.lmdb"), cache, DT_LAYER_FEATURES) && !f.cached && strcmp(f.path, path),
+    ok(get(&f, model, in("a.lmdb"), cache, DT_LAYER_FEATURES) && !f.cached && strcmp(f.path, path),
        "still other data");
     dt_features_free(&f);
-    ok(dt_make_directories(in_dir("moved"), &error) &&
-           rename(in_dir("a.lmdb"), in_dir("moved/a.lmdb")) == 0 &&
-           get(&f, model, in_dir("moved/a.lmdb"), cache, DT_LAYER_FEATURES) && f.cached,
+    ok(dt_make_directories(in("moved"), &error) &&
+           rename(in("a.lmdb"), in("moved/a.lmdb")) == 0 &&
+           get(&f, model, in("moved/a.lmdb"), cache, DT_LAYER_FEATURES) && f.cached,
        "moved data is the same");
     dt_features_free(&f);
 }
@@ -248,13 +230,13 @@ static void folders(dt_model *model, const char *cache)
     size_t size;
     char first[700], second[700];
     uint8_t *jpeg = picture(7, &size);
-    ok(dt_make_directories(in_dir("folder/ant"), &error) &&
-           dt_file_write(in_dir("folder/ant/1.jpg"), jpeg, size, &error),
+    ok(dt_make_directories(in("folder/ant"), &error) &&
+           dt_file_write(in("folder/ant/1.jpg"), jpeg, size, &error),
        "a folder");
-    twice(model, in_dir("folder/"), cache, first, "a folder");
+    twice(model, in("folder/"), cache, first, "a folder");
     ok(strstr(first, "/folder-features-"), "named after the folder");
-    ok(dt_file_write(in_dir("folder/ant/2.jpg"), jpeg, size, &error), "one more image");
-    twice(model, in_dir("folder"), cache, second, "a grown folder");
+    ok(dt_file_write(in("folder/ant/2.jpg"), jpeg, size, &error), "one more image");
+    twice(model, in("folder"), cache, second, "a grown folder");
     ok(strcmp(first, second), "a grown folder: under another name");
     free(jpeg);
 }
@@ -266,7 +248,7 @@ static const char *file_of(const char *weights, dt_model *model, const char *dat
     static int next;
     char *path = paths[next++ & 15];
     dt_features f;
-    bool good = get_from(weights, &f, model, data, in_dir("tidy"), layer);
+    bool good = get_from(weights, &f, model, data, in("tidy"), layer);
     snprintf(path, sizeof paths[0], "%s", good && f.path ? f.path : "");
     dt_features_free(&f);
     return path;
@@ -276,56 +258,56 @@ static const char *file_of(const char *weights, dt_model *model, const char *dat
 static void superseded(dt_model *model, dt_model *second)
 {
     const dt_layer layer = DT_LAYER_FEATURES;
-    ok(dt_make_directories(in_dir("x"), &error) && dt_make_directories(in_dir("y"), &error) &&
-           make_store(in_dir("x/s.lmdb"), 50) && make_store(in_dir("y/s.lmdb"), 60) &&
-           make_store(in_dir("x/s-features-b.lmdb"), 50),
+    ok(dt_make_directories(in("x"), &error) && dt_make_directories(in("y"), &error) &&
+           make_store(in("x/s.lmdb"), 50) && make_store(in("y/s.lmdb"), 60) &&
+           make_store(in("x/s-features-b.lmdb"), 50),
        "stores, two of one name");
-    const char *old = file_of("run", model, in_dir("x/s.lmdb"), layer),
-               *old_too = file_of("run", model, in_dir("y/s.lmdb"), layer),
-               *unnamed = file_of(NULL, second, in_dir("y/s.lmdb"), layer),
-               *embedding = file_of("run", model, in_dir("x/s.lmdb"), DT_LAYER_EMBEDDING),
-               *longer = file_of("run", model, in_dir("x/s-features-b.lmdb"), layer);
+    const char *old = file_of("run", model, in("x/s.lmdb"), layer),
+               *old_too = file_of("run", model, in("y/s.lmdb"), layer),
+               *unnamed = file_of(NULL, second, in("y/s.lmdb"), layer),
+               *embedding = file_of("run", model, in("x/s.lmdb"), DT_LAYER_EMBEDDING),
+               *longer = file_of("run", model, in("x/s-features-b.lmdb"), layer);
     char foreign[700];
     snprintf(foreign, sizeof foreign, "%s", old);
     char *digit = foreign + strlen(foreign) - strlen("0.safetensors");
     *digit = *digit == '0' ? '1' : '0';
     ok(dt_file_write(foreign, "no tensors", 10, &error), "a foreign file of such a name");
     ok(dt_file_exists(old) && dt_file_exists(old_too), "other data of the same name stays");
-    const char *others = file_of("other", second, in_dir("x/s.lmdb"), layer);
+    const char *others = file_of("other", second, in("x/s.lmdb"), layer);
     ok(dt_file_exists(old) && dt_file_exists(others), "other weights' stay");
     float *value = dt_params_value(model->params, 0);
     *value += 1e-3f;
-    const char *new = file_of("run", model, in_dir("x/s.lmdb"), layer);
+    const char *new = file_of("run", model, in("x/s.lmdb"), layer);
     *value -= 1e-3f;
     ok(dt_file_exists(new) && !dt_file_exists(old) && !dt_file_exists(old_too), "those of the weights before go");
     ok(dt_file_exists(embedding) && dt_file_exists(longer) && dt_file_exists(unnamed) && dt_file_exists(others) &&
            dt_file_exists(foreign),
        "another layer's, another name's, those of no weights or others and foreign ones stay");
-    ok(make_store(in_dir("y/s.lmdb"), 70), "new data");
-    const char *again = file_of(NULL, second, in_dir("y/s.lmdb"), layer);
+    ok(make_store(in("y/s.lmdb"), 70), "new data");
+    const char *again = file_of(NULL, second, in("y/s.lmdb"), layer);
     ok(dt_file_exists(unnamed) && dt_file_exists(again), "without a path of weights nothing goes");
-    const char *first = file_of("other", second, in_dir("y/s.lmdb"), layer);
+    const char *first = file_of("other", second, in("y/s.lmdb"), layer);
     ok(!strcmp(first, again), "the same file");
-    ok(make_store(in_dir("x/s.lmdb"), 90), "and again");
-    const char *last = file_of("other", second, in_dir("x/s.lmdb"), layer);
+    ok(make_store(in("x/s.lmdb"), 90), "and again");
+    const char *last = file_of("other", second, in("x/s.lmdb"), layer);
     ok(dt_file_exists(last) && !dt_file_exists(others), "what was at the data's path before goes");
 }
 
 static void no_room(dt_model *model)
 {
     dt_features f;
-    ok(dt_file_write(in_dir("file"), "x", 1, &error), "a file where the cache should be");
-    bool good = get(&f, model, in_dir("moved/a.lmdb"), in_dir("file"), DT_LAYER_FEATURES);
+    ok(dt_file_write(in("file"), "x", 1, &error), "a file where the cache should be");
+    bool good = get(&f, model, in("moved/a.lmdb"), in("file"), DT_LAYER_FEATURES);
     ok(good && !f.cached && f.count == IMAGES, "features without a place to keep them");
-    says(good ? f.note : "", "the features are not kept", "which is told");
+    ok(says(good ? f.note : "", "the features are not kept"), "which is told");
     dt_features_free(&f);
     float *value = dt_params_value(model->params, 0);
     *value = NAN;
-    ok(!get(&f, model, in_dir("moved/a.lmdb"), NULL, DT_LAYER_FEATURES) && !f.rows, "a broken model");
-    says(error.message, "what the model gives is not finite", "a broken model is told");
-    char *run = dt_features_folder(dir), *weights = dt_features_folder("runs/a/model.safetensors"),
+    ok(!get(&f, model, in("moved/a.lmdb"), NULL, DT_LAYER_FEATURES) && !f.rows, "a broken model");
+    ok(says(error.message, "what the model gives is not finite"), "a broken model is told");
+    char *run = dt_features_folder(scratch()), *weights = dt_features_folder("runs/a/model.safetensors"),
          *plain = dt_features_folder("model.safetensors");
-    ok(!strcmp(run, in_dir("features")) && !strcmp(weights, "runs/a/features") && !strcmp(plain, "features"),
+    ok(!strcmp(run, in("features")) && !strcmp(weights, "runs/a/features") && !strcmp(plain, "features"),
        "where features go");
     free(run);
     free(weights);
@@ -352,16 +334,16 @@ static bool load_foreign(dt_features *f, foreign x)
         {.name = "labels", .type = DT_ST_I64, .rank = 1, .shape = {x.labels}, .data = labels},
     };
     const dt_st_meta meta = {"classes", x.classes ? x.classes : ""};
-    return dt_safetensors_write(in_dir("foreign.safetensors"), tensors, 2, &meta, x.classes != NULL,
+    return dt_safetensors_write(in("foreign.safetensors"), tensors, 2, &meta, x.classes != NULL,
                                 &error) &&
-           dt_features_load(f, in_dir("foreign.safetensors"), &error);
+           dt_features_load(f, in("foreign.safetensors"), &error);
 }
 
 static void refused(foreign x, const char *part, const char *name)
 {
     dt_features f;
     ok(!load_foreign(&f, x) && !f.rows && !f.source, "%s is refused", name);
-    says(error.message, part, name);
+    ok(says(error.message, part), "%s", name);
 }
 
 static void both_names(void)
@@ -374,8 +356,8 @@ static void both_names(void)
         {.name = "labels", .type = DT_ST_I32, .rank = 1, .shape = {2}, .data = labels},
     };
     dt_features f;
-    ok(dt_safetensors_write(in_dir("both.safetensors"), tensors, 3, NULL, 0, &error) &&
-           dt_features_load(&f, in_dir("both.safetensors"), &error) && f.width == 2 && f.rows[3] == 4,
+    ok(dt_safetensors_write(in("both.safetensors"), tensors, 3, NULL, 0, &error) &&
+           dt_features_load(&f, in("both.safetensors"), &error) && f.width == 2 && f.rows[3] == 4,
        "features rather than images");
     dt_features_free(&f);
 }
@@ -404,28 +386,27 @@ static void foreign_files(void)
     refused((foreign){"features", 4, 3, 4, 0, 1 << 30, NULL}, "label 1073741824", "a label without end");
     refused((foreign){"features", 4, 3, 4, 0, 0, "[\"a\", 2]"}, "is no text", "a name that is none");
     refused((foreign){"features", 4, 3, 4, 0, 0, "{}"}, "expected a list", "names that are no list");
-    ok(!dt_features_load(&f, in_dir("nothing.safetensors"), &error), "no file");
-    says(error.message, "nothing.safetensors", "no file is named");
+    ok(!dt_features_load(&f, in("nothing.safetensors"), &error), "no file");
+    ok(says(error.message, "nothing.safetensors"), "no file is named");
     ok(load_foreign(&f, (foreign){"features", 1, 3, 1, 0, 0, NULL}), "one row");
     f.labels[0] = -1;
     ok(!dt_features_labelled(&f, &error), "no labelled row");
-    says(error.message, "none of its 1 images has a class", "no labelled row is told");
+    ok(says(error.message, "none of its 1 images has a class"), "no labelled row is told");
     dt_features_free(&f);
 }
 
 int main(void)
 {
-    snprintf(dir, sizeof dir, "%s", scratch());
-    const char *cache = in_dir("cache/deeper");
+    const char *cache = in("cache/deeper");
     char kept[700], path[700], other[700];
     snprintf(kept, sizeof kept, "%s", cache);
     dt_model *model = new_model(1), *second = new_model(2);
-    if (!ok(model && second && make_store(in_dir("a.lmdb"), 50), "a model and a store"))
+    if (!ok(model && second && make_store(in("a.lmdb"), 50), "a model and a store"))
         return printf("# %s\n", error.message), done();
     rows_are_the_encoders(model);
-    twice(model, in_dir("a.lmdb"), kept, path, "a store");
+    twice(model, in("a.lmdb"), kept, path, "a store");
     ok(strstr(path, "/a-features-"), "named after data and layer");
-    twice(second, in_dir("a.lmdb"), kept, other, "another checkpoint");
+    twice(second, in("a.lmdb"), kept, other, "another checkpoint");
     ok(strcmp(path, other), "another checkpoint: under another name");
     damage(model, kept, path, other);
     other_keys(model, kept, path);

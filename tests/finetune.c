@@ -223,7 +223,7 @@ static double worst_slope(dt_finetuner *tuner, const void *samples, float *value
         }
         for (size_t k = 0; k < count; k++)
             analytic += (double)g[k] * (double)g[k] / length * (turn && k % 2 ? -1 : 1);
-        worst = fmax(worst, fabs(slope - analytic) / fmax(length, 0.02));
+        worst = larger(worst, fabs(slope - analytic) / fmax(length, 0.02));
     }
     memcpy(value, start, count * sizeof *start);
     free(start);
@@ -260,7 +260,7 @@ static void gradient(const subject *s)
         without += !(sum > 0);
         double off = sum > 0 ? worst_slope(tuner, samples, dt_params_value(model->params, i), g, info->count) : 0;
         where = off > worst ? info->name : where;
-        worst = fmax(worst, off);
+        worst = larger(worst, off);
         free(g);
     }
     bool corners = model->config.vision == DT_VISION_RESIDUAL && model->head.tower == DT_TOWER_IMAGE; /* of ReLU, within a step */
@@ -296,14 +296,14 @@ static void interpolation(void)
     dt_interpolate(model, &a, &b, 1);
     ok(same(dt_params_values(p), b.values, count) && same(dt_params_buffers(p), b.buffers, buffers), "at 1 those of the second");
     dt_interpolate(model, &a, &b, 0.5);
-    float worst = 0;
+    double worst = 0;
     for (size_t i = 0; i < count; i++)
-        worst = fmaxf(worst, fabsf(dt_params_values(p)[i] - (a.values[i] / 2 + b.values[i] / 2)));
+        worst = larger(worst, fabsf(dt_params_values(p)[i] - (a.values[i] / 2 + b.values[i] / 2)));
     ok(worst < 1e-6f, "halfway the mean (%.1e)", (double)worst);
     dt_interpolate(model, &a, &b, 0.25);
     worst = 0;
     for (size_t i = 0; i < buffers; i++)
-        worst = fmaxf(worst, fabsf(dt_params_buffers(p)[i] - (0.75f * a.buffers[i] + 0.25f * b.buffers[i])));
+        worst = larger(worst, fabsf(dt_params_buffers(p)[i] - (0.75f * a.buffers[i] + 0.25f * b.buffers[i])));
     ok(worst < 1e-4f, "a quarter of the way a quarter of the second's running statistics (%.1e)", (double)worst);
     dt_snapshot_free(&a);
     dt_snapshot_free(&b);

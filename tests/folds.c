@@ -65,12 +65,12 @@ static void folds_refused(void)
        "a class with fewer rows than folds: %s", error.message);
     ok(!dt_folds(labels, 4, 1, 1, fold, &error) && strstr(error.message, "1 folds"), "one fold: %s",
        error.message);
-    ok(!dt_folds(labels, 4, -3, 1, fold, &error), "fewer than none");
+    ok(!dt_folds(labels, 4, -3, 1, fold, &error) && says(error.message, "cannot make -3 folds"), "fewer than none");
     ok(!dt_folds(labels, 4, 5, 1, fold, &error) && strstr(error.message, "4 labelled rows"),
        "more folds than rows: %s", error.message);
     ok(!dt_folds(labels, 0, 2, 1, fold, &error) && strstr(error.message, "none of the 0 rows"), "no rows: %s",
        error.message);
-    ok(!dt_folds(none, 2, 2, 1, fold, &error), "no labels");
+    ok(!dt_folds(none, 2, 2, 1, fold, &error) && says(error.message, "none of the 2 rows has a label"), "no labels");
     const int32_t far[] = {INT32_MAX, INT32_MAX, 0, 0};
     ok(dt_folds(far, 4, 2, 1, fold, &error) && fold[0] != fold[1] && fold[2] != fold[3],
        "class numbers may be large");
@@ -121,7 +121,7 @@ static void split_refused(void)
     ok(!dt_split(labels, 4, 0, 1, held, &error) && !dt_split(labels, 4, 1, 1, held, &error) &&
            !dt_split(labels, 4, NAN, 1, held, &error) && strstr(error.message, "above 0 and below 1"),
        "shares that leave a side empty");
-    ok(!dt_split(labels, 0, 0.5, 1, held, &error), "no rows");
+    ok(!dt_split(labels, 0, 0.5, 1, held, &error) && says(error.message, "none of the 0 rows has a label"), "no rows");
     ok(!dt_split(labels, 2, 0.5, 1, held, &error) && strstr(error.message, "no class has two rows"),
        "nothing to hold out: %s", error.message);
 }
@@ -154,8 +154,8 @@ static void few_shot(void)
     ok(!dt_few_shot(single, 4, 2, 1, rows, &count, &error) && count == 0 &&
            strstr(error.message, "class 4 has 1 row; expected at least 2 for 2 shots"),
        "a class with fewer: %s", error.message);
-    ok(!dt_few_shot(single, 4, 0, 1, rows, &count, &error), "none of each");
-    ok(!dt_few_shot(single, 0, 1, 1, rows, &count, &error), "no rows");
+    ok(!dt_few_shot(single, 4, 0, 1, rows, &count, &error) && says(error.message, "cannot choose 0 rows of a class"), "none of each");
+    ok(!dt_few_shot(single, 0, 1, 1, rows, &count, &error) && says(error.message, "none of the 0 rows has a label"), "no rows");
 }
 
 /* Where a row lands must not depend on where it stands. The 6 rows of class 0 are dealt to folds 0 1 2 3 4 0,

@@ -112,7 +112,7 @@ static void check_products(size_t m, size_t n, size_t depth)
             double sum = 0;
             for (size_t k = 0; k < depth; k++)
                 sum += a[i * depth + k] * b[j * depth + k];
-            worst = fmax(worst, fabs(sum - c[i * n + j]));
+            worst = larger(worst, fabs(sum - c[i * n + j]));
             mirrored = mirrored && c[i * n + j] == d[j * m + i];
         }
     ok(worst <= 1e-13 * (double)depth, "are right (worst %.2g)", worst);

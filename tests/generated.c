@@ -10,7 +10,6 @@
 enum { IMAGES = 24, SIDE = 16, WIDTH = 32, BYTES = SIDE * SIDE * 3 };
 
 static dt_error error;
-static char dir[512];
 static const char description[] =
     "{\"vision_cfg\": {\"image_size\": 16, \"patch_size\": 8, \"width\": 32, \"layers\": 1, \"heads\": 2}, "
     "\"head\": {\"tower\": \"image\", \"input\": \"features\", \"classes\": [\"ant\", \"bee\", \"cat\"]}}";
@@ -124,8 +123,7 @@ static void check_grey(dt_model *model, const dt_dataset *real, const uint8_t *p
 /* By the seed, with the cache or without: the same images. */
 static void check_choice(dt_model *model, const dt_dataset *real, const uint8_t *own)
 {
-    char cache[600];
-    snprintf(cache, sizeof cache, "%s/cache", dir);
+    const char *cache = in("cache");
     double got[4];
     for (int i = 0; i < 4; i++) {
         const dt_distance_options options = {
@@ -193,10 +191,7 @@ static void check_consistency(dt_model *model, const uint8_t *pixels)
 int main(void)
 {
     static uint8_t real_pixels[IMAGES * BYTES], other_pixels[IMAGES * BYTES];
-    snprintf(dir, sizeof dir, "%s", scratch());
-    char real_path[600], other_path[600];
-    snprintf(real_path, sizeof real_path, "%s/real.lmdb", dir);
-    snprintf(other_path, sizeof other_path, "%s/other.lmdb", dir);
+    const char *real_path = in("real.lmdb"), *other_path = in("other.lmdb");
     dt_model *model = new_model();
     bool good = model && make_store(real_path, 1, real_pixels) && make_store(other_path, 2, other_pixels);
     dt_dataset *real = good ? dt_dataset_open(real_path, &error) : NULL,

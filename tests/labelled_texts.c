@@ -3,26 +3,12 @@
 
 #include "tests/tap.h"
 
-static char path[700];
-
-static const char *write_file(const char *name, const char *text, size_t size)
-{
-    static char folder[512];
-    if (!folder[0])
-        snprintf(folder, sizeof folder, "%s", scratch());
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "wb");
-    if (!file || fwrite(text, 1, size, file) != size || fclose(file))
-        printf("Bail out! cannot write %s\n", path), exit(1);
-    return path;
-}
-
 /* Three rows: "one" b, "two, and \"more\"" a, "three" b. */
 static void reads(const char *name, const char *text, const char *what)
 {
     dt_error error = {""};
     dt_labelled_texts t;
-    bool good = dt_labelled_texts_load(&t, write_file(name, text, strlen(text)), &error);
+    bool good = dt_labelled_texts_load(&t, put_text(name, text), &error);
     good = ok(good && t.count == 3 && t.class_count == 2, "%s: three texts of two classes %s", what, error.message) &&
            ok(!strcmp(t.texts[0], "one") && !strcmp(t.texts[1], "two, and \"more\"") && !strcmp(t.texts[2], "three"),
               "%s: the texts", what) &&
@@ -38,7 +24,8 @@ static void refused_bytes(const char *name, const char *text, size_t size, const
 {
     dt_error error = {""};
     dt_labelled_texts t;
-    bool good = dt_labelled_texts_load(&t, write_file(name, text, size), &error);
+    const char *path = put(name, text, size);
+    bool good = dt_labelled_texts_load(&t, path, &error);
     size_t length = strlen(path);
     if (!ok(!good && !strncmp(error.message, path, length) && !strncmp(error.message + length, message, strlen(message)) &&
                 !strchr(error.message, '\n'),
@@ -96,7 +83,7 @@ int main(void)
     dt_error error = {""};
     dt_labelled_texts t;
     const char numbers[] = "{\"text\": \"x\", \"label\": 10}\n{\"text\": \"\xc3\xa4\", \"label\": 2}\n{\"text\": \"z\", \"label\": \"2\"}\n";
-    bool good = dt_labelled_texts_load(&t, write_file("n.jsonl", numbers, strlen(numbers)), &error);
+    bool good = dt_labelled_texts_load(&t, put_text("n.jsonl", numbers), &error);
     ok(good && t.class_count == 2 && !strcmp(t.classes[0], "10") && t.labels[0] == 0 && t.labels[1] == 1 && t.labels[2] == 1,
        "numbers are names of classes, in the order of bytes %s", error.message);
     ok(good && !strcmp(t.texts[1], "\xc3\xa4"), "UTF-8 stays");

@@ -9,11 +9,7 @@ typedef struct row {
     bool binary; /* x is 0 or 1, else anything between */
 } row;
 
-static dt_tensor *bernoulli(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_bernoulli_rows(x[0], x[1]);
-}
+OP(bernoulli, dt_bernoulli_rows(x[0], x[1]))
 
 /* Of both gradients one number, so that its differences check the second derivatives; x[2] is the upstream. */
 static dt_tensor *bernoulli_gradients(dt_tensor **x, const void *c)
@@ -40,9 +36,9 @@ static void check_values(const row *t, const op_run *r, const char *name)
             double slope = r->dy[i] * (x - 1 / (1 + exp(-l)));
             want += x * l - softplus(l);
             size += fabs(x * l) + softplus(l) + 1;
-            steep = fmax(steep, fabs(r->dx[0][i * t->d + j] - slope) / fmax(1, fabs(r->dy[i])));
+            steep = larger(steep, fabs(r->dx[0][i * t->d + j] - slope) / fmax(1, fabs(r->dy[i])));
         }
-        worst = fmax(worst, fabs(r->y[i] - want) / size);
+        worst = larger(worst, fabs(r->y[i] - want) / size);
     }
     ok(worst < 6.4 * 0x1p-24, "%s agrees with float64 (%.1e of the terms' sizes)", name, worst);
     ok(steep < 4 * 0x1p-24, "%s: so does the gradient for the logits (%.1e)", name, steep);
@@ -98,10 +94,7 @@ static void check_second(void)
 {
     op_case c = {.name = "bernoulli, differentiated twice", .build = bernoulli_gradients, .inputs = 3,
                  .shape = {dt_dims(6, 2, 5), dt_dims(3, 2, 5), dt_dims(6)}};
-    op_run r;
-    if (ok(op_start(&r, &c, NULL), "%s runs", c.name))
-        op_differences(&r);
-    op_end(&r);
+    op_check(&c, "runs");
 }
 
 /* Certain and right costs nothing, certain and wrong costs the logit, whatever its size. */

@@ -2,6 +2,7 @@
 
 #include "data/jpeg.h"
 #include "data/shuffle.h"
+#include "tests/byte_tokenizer.h"
 #include "tests/tap.h"
 
 enum { PAIRS = 23, CONTEXT = 12, SIZE = 16, BATCH = 4, MANY = 64 };
@@ -9,7 +10,6 @@ enum { PAIRS = 23, CONTEXT = 12, SIZE = 16, BATCH = 4, MANY = 64 };
 static dt_error error;
 static dt_pairs *pairs;
 static dt_tokenizer *tokenizer;
-static char path[700];
 
 /* A picture of noise over a ramp; sides differ from pair to pair, some are grey, one is large. */
 static bool add_pair(dt_pairs_writer *writer, int i, bool torn, size_t captions)
@@ -42,7 +42,7 @@ static bool add_pair(dt_pairs_writer *writer, int i, bool torn, size_t captions)
 /* A store of `count` pairs; pair `bad` has a torn JPEG, pair `bare` no caption. */
 static dt_pairs *store(const char *name, int count, int bad, int bare)
 {
-    snprintf(path, sizeof path, "%s/%s.lmdb", scratch(), name);
+    const char *path = in(name);
     dt_pairs_writer *writer = dt_pairs_create(path, false, &error);
     bool good = writer != NULL;
     for (int i = 0; good && i < count; i++)
@@ -66,24 +66,6 @@ static dt_loader_options training(void)
                            .seed = 5};
     o.transform = dt_transform_default(DT_TRANSFORM_RANDOM_RESIZED_CROP, SIZE);
     return o;
-}
-
-/* A tokenizer.json of single bytes: in this alphabet each byte is a printable character (openai/CLIP,
- * bytes_to_unicode), alone and at the end of a word. */
-static dt_tokenizer *byte_tokenizer(void)
-{
-    static char text[32768];
-    int at =
-        sprintf(text, "{\"model\": {\"type\": \"BPE\", \"end_of_word_suffix\": \"</w>\", \"merges\": [], "
-                      "\"vocab\": {");
-    for (int ends = 0, id = 0; ends < 2; ends++)
-        for (int byte = 0, extra = 0; byte < 256; byte++) {
-            bool printable = (byte > 32 && byte < 127) || (byte > 160 && byte != 173);
-            at += sprintf(text + at, "\"\\u%04x%s\": %d, ", printable ? byte : 256 + extra++,
-                          ends ? "</w>" : "", id++);
-        }
-    at += sprintf(text + at, "\"<|startoftext|>\": 512, \"<|endoftext|>\": 513}}}");
-    return dt_tokenizer_parse(text, (size_t)at, "bytes", &error);
 }
 
 static uint64_t digest(uint64_t hash, const void *data, size_t size)
@@ -342,28 +324,18 @@ static void choice(void)
     dt_loader_close(loader);
 }
 
-static bool write_jpeg(const char *name, const dt_pair *pair)
-{
-    FILE *file = fopen(name, "wb");
-    bool good = file && fwrite(pair->jpeg, 1, pair->jpeg_size, file) == pair->jpeg_size;
-    return file && !fclose(file) && good;
-}
-
 /* Pictures that lie in files of their own. */
 static void files(void)
 {
     enum { FILES = 6 };
     static const int32_t labels[FILES] = {3, 1, -1, 2, 0, 1};
     static const uint64_t some[] = {5, 1, 2};
-    char names[FILES][700];
     const char *paths[FILES];
-    snprintf(path, sizeof path, "%s", scratch());
     for (int i = 0; i < FILES; i++) {
         dt_pair pair;
-        snprintf(names[i], sizeof names[i], "%.500s/%d.jpg", path, i);
-        paths[i] = names[i];
-        if (!dt_pairs_get(pairs, (uint64_t)i + 5, &pair, &error) || !write_jpeg(paths[i], &pair))
-            printf("Bail out! cannot write %s\n", paths[i]), exit(1);
+        if (!dt_pairs_get(pairs, (uint64_t)i + 5, &pair, &error))
+            printf("Bail out! %s\n", error.message), exit(1);
+        paths[i] = put((const char[]){(char)('0' + i), 0}, pair.jpeg, pair.jpeg_size);
     }
     const dt_image_files list = {paths, labels, FILES};
     dt_loader_options o = {.files = &list, .batch_size = BATCH, .epochs = 1, .threads = 2};
@@ -407,7 +379,7 @@ static void failures(void)
 {
     dt_loader_options o = training();
     o.shuffle = false, o.epochs = 1;
-    dt_pairs *torn = store("torn", 12, 9, -1), *bare = store("bare", 6, -1, 3);
+    dt_pairs *torn = store("torn.lmdb", 12, 9, -1), *bare = store("bare.lmdb", 6, -1, 3);
     if (!ok(torn && bare, "stores %s", error.message))
         return;
     o.pairs = torn;
@@ -452,7 +424,7 @@ static void failures(void)
     refused(o, "a loader needs both of allocate and release, or neither");
     o = training();
     o.transform.size = 0;
-    ok(!dt_loader_open(&o, &error), "a bad transform: %s", error.message);
+    ok(!dt_loader_open(&o, &error) && says(error.message, "size is 0, expected"), "a bad transform: %s", error.message);
 }
 
 static void closing(void)
@@ -474,9 +446,9 @@ static void closing(void)
 
 int main(void)
 {
-    tokenizer = byte_tokenizer();
+    tokenizer = byte_tokenizer(&error);
     if (tokenizer)
-        pairs = store("pairs", PAIRS, -1, -1);
+        pairs = store("pairs.lmdb", PAIRS, -1, -1);
     if (!ok(pairs != NULL, "a store of %d pairs %s", PAIRS, error.message))
         return done();
     threads();

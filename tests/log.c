@@ -5,7 +5,7 @@
 #include "tests/tap.h"
 
 static dt_error error;
-static char path[700];
+static const char *path;
 
 static bool file_is(const char *want)
 {
@@ -44,7 +44,7 @@ static bool resumed(const char *before, int64_t step, const char *after)
 
 int main(void)
 {
-    snprintf(path, sizeof path, "%s/log.jsonl", scratch());
+    path = in("log.jsonl");
     char *text = NULL;
     size_t size = 0;
     FILE *people = tmpfile();

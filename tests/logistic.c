@@ -108,8 +108,7 @@ static void check_scores(const dt_logistic *model, const probe *p, const dt_safe
     ok(!memcmp(got, test, TESTS * sizeof *got), "predictions of the test rows");
     near("test scores", scores, want, TESTS * CLASSES, tolerance("expected.safetensors", "test_scores"));
     softmax(scores, TESTS, CLASSES);
-    near("test probabilities", scores, want_p, TESTS * CLASSES,
-         tolerance("expected.safetensors", "test_probabilities"));
+    near("test probabilities", scores, want_p, TESTS * CLASSES, tolerance("expected.safetensors", "test_probabilities"));
     free(scores), free(want), free(want_p), free(got), free(train), free(test);
 }
 
@@ -117,8 +116,8 @@ static void five_classes(const probe *p, const dt_safetensors *expected, const j
 {
     dt_logistic model;
     dt_logistic_facts facts;
-    if (!ok(dt_logistic_fit(&model, p->train_x, p->train_y, NULL, ROWS, DIM, &exact, &facts, &error),
-            "five classes: %s", error.message))
+    if (!ok(dt_logistic_fit(&model, p->train_x, p->train_y, NULL, ROWS, DIM, &exact, &facts, &error), "five classes: %s",
+            error.message))
         return;
     float *weights = as_floats(model.weights, CLASSES * DIM), *bias = as_floats(model.bias, CLASSES),
           *want = floats(expected, "coef_exact"), *want_bias = floats(expected, "intercept_exact"), mean = 0;
@@ -130,10 +129,10 @@ static void five_classes(const probe *p, const dt_safetensors *expected, const j
     near("intercepts", bias, want_bias, CLASSES, tolerance("expected.safetensors", "intercept_exact"));
     double objective = number(solution, "objective_exact");
     ok(fabs(facts.objective / objective - 1) < 1e-13, "objective %.17g is %.17g", facts.objective, objective);
-    ok(facts.converged && facts.gradient_max < 1e-5 && facts.iterations > 3 &&
-           facts.evaluations > facts.iterations && facts.seconds > 0,
-       "converged to a gradient of %.2g in %d iterations, %d evaluations", facts.gradient_max,
-       facts.iterations, facts.evaluations);
+    ok(facts.converged && facts.gradient_max < 1e-5 && facts.iterations > 3 && facts.evaluations > facts.iterations &&
+           facts.seconds > 0,
+       "converged to a gradient of %.2g in %d iterations, %d evaluations", facts.gradient_max, facts.iterations,
+       facts.evaluations);
     check_scores(&model, p, expected);
     free(weights), free(bias), free(want), free(want_bias);
     dt_logistic_free(&model);
@@ -158,8 +157,7 @@ static void folds(const probe *p, const json_t *validation)
                 rows[n++] = i;
         dt_logistic model;
         dt_logistic_facts facts;
-        if (!ok(dt_logistic_fit(&model, p->train_x, p->train_y, rows, n, DIM, &exact, &facts, &error),
-                "fold %zu", f))
+        if (!ok(dt_logistic_fit(&model, p->train_x, p->train_y, rows, n, DIM, &exact, &facts, &error), "fold %zu", f))
             continue;
         float *scores = malloc(ROWS * CLASSES * sizeof *scores);
         int32_t predicted[ROWS];
@@ -169,8 +167,7 @@ static void folds(const probe *p, const json_t *validation)
             right += is_held[i] && predicted[i] == p->train_y[i];
         double accuracy = (double)right / (double)tests, objective = number(fold, "objective_exact");
         ok(fabs(accuracy - number(fold, "accuracy")) < 1e-12, "fold %zu: accuracy %g", f, accuracy);
-        ok(fabs(facts.objective / objective - 1) < 1e-13, "fold %zu: objective %.17g is %.17g", f,
-           facts.objective, objective);
+        ok(fabs(facts.objective / objective - 1) < 1e-13, "fold %zu: objective %.17g is %.17g", f, facts.objective, objective);
         mean += accuracy / (double)json_array_size(list);
         free(scores);
         dt_logistic_free(&model);
@@ -181,22 +178,20 @@ static void folds(const probe *p, const json_t *validation)
 static void two_classes(const dt_safetensors *file, const json_t *solution)
 {
     enum { N = 150, WIDTH = 10 };
-    float *x = floats(file, "x"), *want = floats(file, "coef_exact"),
-          *want_bias = floats(file, "intercept_exact"), *want_p = floats(file, "probabilities"),
-          scores[2 * N], w[WIDTH];
+    float *x = floats(file, "x"), *want = floats(file, "coef_exact"), *want_bias = floats(file, "intercept_exact"),
+          *want_p = floats(file, "probabilities"), scores[2 * N], w[WIDTH];
     int32_t *y = integers(file, "y"), predicted[N];
     dt_logistic_options options = {.classes = 2, .C = number(solution, "C"), .tolerance = 1e-15};
     dt_logistic model;
     dt_logistic_facts facts;
-    if (ok(dt_logistic_fit(&model, x, y, NULL, N, WIDTH, &options, &facts, &error), "two classes: %s",
-           error.message)) {
+    if (ok(dt_logistic_fit(&model, x, y, NULL, N, WIDTH, &options, &facts, &error), "two classes: %s", error.message)) {
         for (int j = 0; j < WIDTH; j++)
             w[j] = (float)(model.weights[WIDTH + j] - model.weights[j]);
         float b = (float)(model.bias[1] - model.bias[0]);
         near("two classes: weights", w, want, WIDTH, tolerance("binary.safetensors", "coef_exact"));
         near("two classes: intercept", &b, want_bias, 1, tolerance("binary.safetensors", "intercept_exact"));
-        ok(fabs(facts.objective / number(solution, "objective_exact") - 1) < 1e-13,
-           "two classes: objective %.17g", facts.objective);
+        ok(fabs(facts.objective / number(solution, "objective_exact") - 1) < 1e-13, "two classes: objective %.17g",
+           facts.objective);
         predict(&model, x, N, scores, predicted);
         size_t right = 0;
         for (int i = 0; i < N; i++)
@@ -211,16 +206,13 @@ static void two_classes(const dt_safetensors *file, const json_t *solution)
 
 static void scikit_learn(void)
 {
-    dt_safetensors *data = open_golden("probe/data.safetensors"),
-                   *expected = open_golden("probe/expected.safetensors"),
+    dt_safetensors *data = open_golden("probe/data.safetensors"), *expected = open_golden("probe/expected.safetensors"),
                    *binary = open_golden("probe/binary.safetensors");
-    json_t *solution = load_golden("probe/solution.json"),
-           *validation = load_golden("probe/cross_validation.json"),
+    json_t *solution = load_golden("probe/solution.json"), *validation = load_golden("probe/cross_validation.json"),
            *binary_solution = load_golden("probe/binary.json");
     tolerances = load_golden("probe/tolerance.json");
     if (data && expected && binary && solution && validation && binary_solution && tolerances) {
-        probe p = {floats(data, "train_x"), floats(data, "test_x"), integers(data, "train_y"),
-                   integers(data, "test_y")};
+        probe p = {floats(data, "train_x"), floats(data, "test_x"), integers(data, "train_y"), integers(data, "test_y")};
         five_classes(&p, expected, solution);
         folds(&p, validation);
         two_classes(binary, binary_solution);
@@ -252,8 +244,7 @@ static problem make(size_t n, size_t dim, size_t classes, double apart)
     for (size_t i = 0; i < n; i++) {
         p.y[i] = (int32_t)(i % classes);
         for (size_t j = 0; j < dim; j++) {
-            double noise = dt_uniform(1, i, j) + dt_uniform(2, i, j) - 1,
-                   centre = dt_uniform(3, (uint64_t)p.y[i], j) - 0.5;
+            double noise = dt_uniform(1, i, j) + dt_uniform(2, i, j) - 1, centre = dt_uniform(3, (uint64_t)p.y[i], j) - 0.5;
             p.x[i * dim + j] = (float)((noise + apart * centre) / sqrt((double)j + 1) + (j % 3 == 1 ? 5 : 0));
         }
     }
@@ -268,8 +259,7 @@ static void drop(problem *p)
 
 static dt_logistic any_model(const problem *p)
 {
-    dt_logistic m = {p->classes, p->dim, malloc(p->classes * p->dim * sizeof(double)),
-                     malloc(p->classes * sizeof(double))};
+    dt_logistic m = {p->classes, p->dim, malloc(p->classes * p->dim * sizeof(double)), malloc(p->classes * sizeof(double))};
     for (size_t i = 0; i < p->classes * p->dim; i++)
         m.weights[i] = dt_uniform(4, i, 0) - 0.5;
     for (size_t k = 0; k < p->classes; k++)
@@ -303,10 +293,9 @@ static void gradient_case(size_t n, size_t dim, size_t classes)
 {
     problem p = make(n, dim, classes, 1);
     dt_logistic m = any_model(&p);
-    double C = 0.3, value, *weights = malloc(classes * dim * sizeof *weights),
-           *bias = malloc(classes * sizeof *bias);
-    ok(dt_logistic_objective(&m, p.x, p.y, NULL, n, C, 0, &value, weights, bias, &error),
-       "objective of %zu x %zu x %zu", n, dim, classes);
+    double C = 0.3, value, *weights = malloc(classes * dim * sizeof *weights), *bias = malloc(classes * sizeof *bias);
+    ok(dt_logistic_objective(&m, p.x, p.y, NULL, n, C, 0, &value, weights, bias, &error), "objective of %zu x %zu x %zu", n,
+       dim, classes);
     double want = objective(&m, &p, C), worst = 0, most = 0;
     ok(fabs(value / want - 1) < 1e-13, "objective %.15g is %.15g", value, want);
     for (size_t i = 0; i < classes * (dim + 1); i += 1 + i % 3) {
@@ -314,10 +303,9 @@ static void gradient_case(size_t n, size_t dim, size_t classes)
         *at = kept + h;
         double above = objective(&m, &p, C);
         *at = kept - h;
-        double slope = (above - objective(&m, &p, C)) / (2 * h),
-               got = i < classes * dim ? weights[i] : bias[i - classes * dim];
+        double slope = (above - objective(&m, &p, C)) / (2 * h), got = i < classes * dim ? weights[i] : bias[i - classes * dim];
         *at = kept;
-        worst = fmax(worst, fabs(slope - got));
+        worst = larger(worst, fabs(slope - got));
         most = fmax(most, fabs(slope));
     }
     ok(worst < 1e-7 * most, "gradient within %.2g of differences (largest %.2g)", worst, most);
@@ -331,9 +319,9 @@ static double distance(const dt_logistic *a, const dt_logistic *b)
 {
     double most = 0;
     for (size_t i = 0; i < a->classes * a->dim; i++)
-        most = fmax(most, fabs(a->weights[i] - b->weights[i]));
+        most = larger(most, fabs(a->weights[i] - b->weights[i]));
     for (size_t k = 0; k < a->classes; k++)
-        most = fmax(most, fabs(a->bias[k] - b->bias[k]));
+        most = larger(most, fabs(a->bias[k] - b->bias[k]));
     return most;
 }
 
@@ -357,12 +345,11 @@ static void starts_and_threads(void)
        "warm is cold within %.2g, in %d and %d evaluations", distance(&cold, &warm), warm_facts.evaluations,
        cold_facts.evaluations);
     options.start = &cold, options.tolerance = 1e-9;
-    ok(dt_logistic_fit(&again, p.x, p.y, NULL, p.n, p.dim, &options, &warm_facts, &error) &&
-           warm_facts.iterations == 0 && warm_facts.converged && distance(&cold, &again) < 1e-12,
+    ok(dt_logistic_fit(&again, p.x, p.y, NULL, p.n, p.dim, &options, &warm_facts, &error) && warm_facts.iterations == 0 &&
+           warm_facts.converged && distance(&cold, &again) < 1e-12,
        "nothing to do from the solution");
     options.start = NULL, options.threads = 3, options.tolerance = 1e-15;
-    ok(dt_logistic_fit(&threaded, p.x, p.y, NULL, p.n, p.dim, &options, NULL, &error) &&
-           distance(&cold, &threaded) == 0,
+    ok(dt_logistic_fit(&threaded, p.x, p.y, NULL, p.n, p.dim, &options, NULL, &error) && distance(&cold, &threaded) == 0,
        "three threads give the bits of one");
     dt_logistic_free(&cold), dt_logistic_free(&near_one), dt_logistic_free(&warm), dt_logistic_free(&again);
     dt_logistic_free(&threaded);
@@ -381,8 +368,7 @@ static void wide_range(size_t n, size_t dim, size_t classes, double apart)
         dt_logistic model;
         dt_logistic_facts facts;
         bool fitted = dt_logistic_fit(&model, p.x, p.y, NULL, n, dim, &options, &facts, &error);
-        if (!ok(fitted && facts.converged, "%zu x %zu x %zu, C %g: %d iterations", n, dim, classes, C,
-                facts.iterations))
+        if (!ok(fitted && facts.converged, "%zu x %zu x %zu, C %g: %d iterations", n, dim, classes, C, facts.iterations))
             continue;
         double least = objective(&model, &p, C), lower = 0;
         ok(fabs(facts.objective / least - 1) < 1e-10, "objective %.12g is %.12g", facts.objective, least);
@@ -392,7 +378,7 @@ static void wide_range(size_t n, size_t dim, size_t classes, double apart)
                 moved.weights[i] = model.weights[i] * (1 + 0.01 * (dt_uniform(6, i, trial) - 0.5));
             for (size_t k = 0; k < classes; k++)
                 moved.bias[k] = model.bias[k] + 0.01 * (dt_uniform(7, k, trial) - 0.5);
-            lower = fmax(lower, 1 - objective(&moved, &p, C) / least);
+            lower = larger(lower, 1 - objective(&moved, &p, C) / least);
             dt_logistic_free(&moved);
         }
         ok(lower <= 1e-8, "no lower nearby (%.2g)", lower);
@@ -437,12 +423,9 @@ static void refused(void)
     refuse("C infinite", "C is inf", &p, NULL, p.n, (dt_logistic_options){.classes = 3, .C = INFINITY});
     refuse("C no number", "C is", &p, NULL, p.n, (dt_logistic_options){.classes = 3, .C = NAN});
     refuse("one class", "of 1 classes", &p, NULL, p.n, (dt_logistic_options){.classes = 1, .C = 1});
-    refuse("a label beyond", "row 2 has label 2; expected 0 to 1", &p, NULL, p.n,
-           (dt_logistic_options){.classes = 2, .C = 1});
-    refuse("a class without rows", "is of class 3", &p, NULL, p.n,
-           (dt_logistic_options){.classes = 4, .C = 1});
-    refuse("a class without rows among those asked for", "none of the 5 rows to fit is of class 2", &p, rows,
-           5, good);
+    refuse("a label beyond", "row 2 has label 2; expected 0 to 1", &p, NULL, p.n, (dt_logistic_options){.classes = 2, .C = 1});
+    refuse("a class without rows", "is of class 3", &p, NULL, p.n, (dt_logistic_options){.classes = 4, .C = 1});
+    refuse("a class without rows among those asked for", "none of the 5 rows to fit is of class 2", &p, rows, 5, good);
     const dt_logistic other = {.classes = 3, .dim = 4};
     refuse("another model to start from", "3 classes and 4 features; expected 3 and 5", &p, NULL, p.n,
            (dt_logistic_options){.classes = 3, .C = 1, .start = &other});
@@ -452,8 +435,7 @@ static void refused(void)
     refuse("a feature that is infinite", "feature 3 of row 77 is not finite", &p, NULL, p.n, good);
     const size_t whole[] = {0, 1, 2, 3, 4, 5};
     dt_logistic model;
-    ok(dt_logistic_fit(&model, p.x, p.y, whole, 6, p.dim, &good, NULL, &error),
-       "rows that are not asked for do not count");
+    ok(dt_logistic_fit(&model, p.x, p.y, whole, 6, p.dim, &good, NULL, &error), "rows that are not asked for do not count");
     p.x[0] = NAN;
     float scores[3];
     ok(dt_logistic_scores(&model, p.x + 5, NULL, 0, 0, scores, &error), "scores of no rows");
@@ -467,14 +449,12 @@ static void refused(void)
 
 static int bench(int count, char **arguments)
 {
-    problem p =
-        make(count > 0 ? (size_t)atol(arguments[0]) : 50000, count > 1 ? (size_t)atol(arguments[1]) : 512,
-             count > 2 ? (size_t)atol(arguments[2]) : 10, 0.3);
+    problem p = make(count > 0 ? (size_t)atol(arguments[0]) : 50000, count > 1 ? (size_t)atol(arguments[1]) : 512,
+                     count > 2 ? (size_t)atol(arguments[2]) : 10, 0.3);
     dt_logistic last = {0};
     for (int pass = 0; pass < 2; pass++)
         for (double C = 1e-3; C < 2e3; C *= 1e3) {
-            dt_logistic_options options = {
-                .classes = p.classes, .C = C, .start = pass && last.dim ? &last : NULL};
+            dt_logistic_options options = {.classes = p.classes, .C = C, .start = pass && last.dim ? &last : NULL};
             dt_logistic model;
             dt_logistic_facts f;
             if (!dt_logistic_fit(&model, p.x, p.y, NULL, p.n, p.dim, &options, &f, &error)) {
@@ -482,8 +462,8 @@ static int bench(int count, char **arguments)
                 return 1;
             }
             printf("%s, C %g: objective %.10g, gradient %.2g, %d iterations, %d evaluations, %.2f s%s\n",
-                   options.start ? "warm" : "cold", C, f.objective, f.gradient_max, f.iterations,
-                   f.evaluations, f.seconds, f.converged ? "" : ", not converged");
+                   options.start ? "warm" : "cold", C, f.objective, f.gradient_max, f.iterations, f.evaluations, f.seconds,
+                   f.converged ? "" : ", not converged");
             dt_logistic_free(&last);
             last = model;
         }

@@ -94,11 +94,7 @@ static dt_tensor *total(dt_tensor *x)
     return dt_sum(x, DT_ALL, false);
 }
 
-static dt_tensor *bernoulli(dt_tensor **x, const void *context)
-{
-    (void)context;
-    return dt_neg(total(dt_bernoulli_log_prob(x[0], x[1])));
-}
+OP(bernoulli, dt_neg(total(dt_bernoulli_log_prob(x[0], x[1]))))
 
 /* The reference leaves out log(2 pi) / 2 of every number. */
 static dt_tensor *gaussian(dt_tensor **x, const void *context)
@@ -108,11 +104,7 @@ static dt_tensor *gaussian(dt_tensor **x, const void *context)
     return dt_affine(total(log_p), -1, -0.918938533204672742f * (float)dt_count(&x[0]->shape));
 }
 
-static dt_tensor *divergence(dt_tensor **x, const void *context)
-{
-    (void)context;
-    return total(dt_gaussian_kl(x[0], x[1]));
-}
+OP(divergence, total(dt_gaussian_kl(x[0], x[1])))
 
 /* The part of the negative ELBO that `context` names; inputs: mu, logvar, noise, decoder_weight, decoder_bias, x. */
 static dt_tensor *elbo(dt_tensor **x, const void *context)
@@ -200,11 +192,7 @@ static dt_tensor *r1(dt_tensor **x, const void *entry)
     return dt_scale(dt_slope_square(scores(x, entry), x[0]), gamma / 2);
 }
 
-static dt_tensor *between(dt_tensor **x, const void *context)
-{
-    (void)context;
-    return dt_between(x[0], x[1], x[2]);
-}
+OP(between, dt_between(x[0], x[1], x[2]))
 
 static void check_penalty(const fixture *f, const json_t *entry)
 {

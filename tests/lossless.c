@@ -12,17 +12,7 @@
 
 enum { SIDE = 6, DIGITS = 5, CIFAR_SIDE = 32, CIFAR = 4 };
 
-static const char *folder;
 static dt_error error;
-
-static char *in(const char *name)
-{
-    static char paths[8][700];
-    static int next;
-    char *path = paths[next++ & 7];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
 
 static uint8_t noise(int i)
 {
@@ -36,7 +26,7 @@ typedef struct blob {
     size_t size;
 } blob;
 
-static void put(png_structp png, png_bytep from, size_t size)
+static void append(png_structp png, png_bytep from, size_t size)
 {
     blob *b = png_get_io_ptr(png);
     b->bytes = realloc(b->bytes, b->size + size);
@@ -50,7 +40,7 @@ static blob make_png(int type, int depth, int interlace, bool clear)
     blob b = {0};
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
     png_infop info = png_create_info_struct(png);
-    png_set_write_fn(png, &b, put, NULL);
+    png_set_write_fn(png, &b, append, NULL);
     png_set_IHDR(png, info, 7, 5, depth, type, interlace, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_color palette[2] = {{10, 20, 30}, {200, 100, 0}};
     if (type == PNG_COLOR_TYPE_PALETTE)
@@ -88,8 +78,8 @@ static void write_digits(void)
     uint8_t labels[8 + DIGITS] = {0, 0, 8, 1, 0, 0, 0, DIGITS, 0, 1, 2, 3, 4};
     for (int i = 0; i < DIGITS * SIDE * SIDE; i++)
         images[16 + i] = noise(i);
-    dt_file_write(in("images-idx3"), images, sizeof images, NULL);
-    dt_file_write(in("labels-idx1"), labels, sizeof labels, NULL);
+    put("images-idx3", images, sizeof images);
+    put("labels-idx1", labels, sizeof labels);
 }
 
 static void write_cifar(void)
@@ -99,7 +89,7 @@ static void write_cifar(void)
     for (int i = 0; i < CIFAR; i++)
         for (int k = 0; k < 3 * PLANE; k++)
             records[i * RECORD + 1 + k] = noise(i * 3 * PLANE + k);
-    dt_file_write(in("cifar.bin"), records, CIFAR * RECORD, NULL);
+    put("cifar.bin", records, CIFAR * RECORD);
     free(records);
 }
 
@@ -165,14 +155,14 @@ static void kinds_of_files(void)
     for (int k = 0; k < KINDS; k++) {
         files[k] = make_png(kinds[k].type, kinds[k].depth, kinds[k].interlace, kinds[k].clear);
         snprintf(name, sizeof name, "files/thing/%02d.png", k);
-        dt_file_write(in(name), files[k].bytes, files[k].size, NULL);
+        put(name, files[k].bytes, files[k].size);
     }
     uint8_t pixels[12 * 12 * 3];
     for (int i = 0; i < 12 * 12 * 3; i++)
         pixels[i] = noise(i);
     dt_image image = dt_image_borrow(pixels, 12, 12, 3);
     dt_jpeg_encode(&image, 80, false, &jpeg.bytes, &jpeg.size, &error);
-    dt_file_write(in("files/thing/99.jpg"), jpeg.bytes, jpeg.size, NULL);
+    put("files/thing/99.jpg", jpeg.bytes, jpeg.size);
     dt_pairs *pairs = pack("folder", in("files"), in("files.lmdb"), true);
     if (ok(pairs && dt_pairs_count(pairs) == KINDS + 1, "a folder is packed %s", error.message)) {
         for (int k = 0; k < KINDS; k++)
@@ -275,7 +265,7 @@ static void flips_only(void)
 static void pictures_in_pages(void)
 {
     size_t size = 0;
-    dt_pictures *pictures = dt_pictures_new(folder);
+    dt_pictures *pictures = dt_pictures_new(scratch());
     dt_writer *writer = dt_writer_open(in("page"), &error);
     bool written = dt_picture_write(pictures, writer, in("digits.lmdb"), 0, "a digit");
     dt_writer_commit(writer, &error);
@@ -346,7 +336,6 @@ static void damage(void)
 
 int main(void)
 {
-    folder = scratch();
     write_digits();
     write_cifar();
     kinds_of_files();

@@ -58,7 +58,7 @@ static void check_duplicates(size_t n, size_t dim)
     const dt_feature_rows f = {rows, n, dim};
     bool good = dt_manifold_radii(f, 3, radii, &error);
     for (size_t i = 0; good && i < n; i++)
-        most = fmax(most, radii[i]);
+        most = larger(most, radii[i]);
     ok(good && most == 0, "%zu rows, each four times: all radii are 0 (%g)", n, most);
     ok(share_of(f, f, 3) == 1, "and all rows inside");
     ok(share_of(f, (dt_feature_rows){beside, n, dim}, 3) == 0, "what is beside them is not");

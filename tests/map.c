@@ -52,7 +52,7 @@ static void plain_axes(void)
     const double want[] = {c, s, c, -s, -c, s, -c, -s};
     double worst = 0;
     for (int i = 0; i < 4; i++)
-        worst = fmax(worst, fmax(fabs(p.points[i].x - want[2 * i]), fabs(p.points[i].y - want[2 * i + 1])));
+        worst = larger(worst, larger(fabs(p.points[i].x - want[2 * i]), fabs(p.points[i].y - want[2 * i + 1])));
     ok(worst < 1e-7, "coordinates within %.2g", worst);
     dt_projection_free(&p);
     ok(!p.points && !p.axes, "a freed one is empty");
@@ -162,7 +162,7 @@ static void check_axes(const sample *e, const dt_projection *p)
         for (size_t j = 0; j < dim; j++)
             other[j] /= length;
         residual(e, p, other, &value);
-        most = length > 1e-6 ? fmax(most, value) : most;
+        most = length > 1e-6 ? larger(most, value) : most;
     }
     ok(most <= second * (1 + 1e-9), "nothing across them has more: %.3g, %.3g", most, second);
     free(other);
@@ -200,8 +200,8 @@ static void by_definition(size_t n, size_t m, size_t dim)
         unit(row_of(&e, &p.points[i]), dim, row);
         for (size_t j = 0; j < dim; j++)
             row[j] -= p.mean[j];
-        worst = fmax(worst, fabs(dot(row, p.axes, dim) - p.points[i].x));
-        worst = fmax(worst, fabs(dot(row, p.axes + dim, dim) - p.points[i].y));
+        worst = larger(worst, fabs(dot(row, p.axes, dim) - p.points[i].x));
+        worst = larger(worst, fabs(dot(row, p.axes + dim, dim) - p.points[i].y));
     }
     ok(p.count == images + texts && !misplaced && !off, "%zu points, evenly chosen", p.count);
     ok(worst < 1e-12, "points are projections (%.2g)", worst);
@@ -309,13 +309,11 @@ static void entry(void)
 static void many_classes(size_t count, bool told)
 {
     enum { MOST = DT_FINDINGS_MOST + 1 };
-    static char path[600];
+    const char *path = in("evaluation.json");
     static const char *classes[MOST];
     sample e = make(6, 4, 7);
     for (size_t i = 0; i < count; i++)
         classes[i] = "class";
-    if (!*path)
-        snprintf(path, sizeof path, "%s/evaluation.json", scratch());
     json_t *map = dt_map_json(&(dt_towers){.n = 6, .m = 4, .dim = 7, .images = e.images, .texts = e.texts, .labels = e.labels,
                                            .classes = classes, .class_count = count},
                               "map", NULL, &error);

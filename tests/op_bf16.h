@@ -24,10 +24,8 @@ static inline void op_bf16_near(const char *name, const char *what, const float 
     double most = 0, worst = 0;
     for (size_t i = 0; i < n; i++)
         most = fmax(most, fabs((double)want[i]));
-    for (size_t i = 0; i < n; i++) {
-        double excess = fabs((double)got[i] - want[i]) / (0x1p-8 * fabs((double)want[i]) + 0x1p-16 * most + 1e-30);
-        worst = excess <= worst ? worst : excess; /* a NaN stays */
-    }
+    for (size_t i = 0; i < n; i++)
+        worst = larger(worst, fabs((double)got[i] - want[i]) / (0x1p-8 * fabs((double)want[i]) + 0x1p-16 * most + 1e-30));
     ok(worst <= 1, "%s in bfloat16: %s (worst %.2f of what is allowed)", name, what, worst);
 }
 

@@ -1,8 +1,8 @@
 /* Testing ops: run a recorded function of some tensors, compare it and its gradients with references.
  *
- *     static dt_tensor *build(dt_tensor **x, const void *context) { return dt_linear(x[0], x[1], x[2]); }
+ *     OP(linear, dt_linear(x[0], x[1], x[2]))
  *
- *     op_case c = {.name = "linear", .build = build, .inputs = 3, .shape = {...}};
+ *     op_case c = {.name = "linear", .build = linear, .inputs = 3, .shape = {...}};
  *     op_run r; op_start(&r, &c, NULL);      // random inputs, or c.value[i]
  *     op_differences(&r);                    // gradients against finite differences
  *     near("y", r.y, want, r.count, 1e-6);   // values and gradients are there for more checks
@@ -43,6 +43,14 @@ static inline const dt_backend *op_backend(void)
     }
     return backend;
 }
+
+/* The function of an op_case that needs no context: an expression of the inputs x. */
+#define OP(name, expression)                                                                                                   \
+    static dt_tensor *name(dt_tensor **x, const void *context)                                                                 \
+    {                                                                                                                          \
+        (void)context;                                                                                                         \
+        return expression;                                                                                                     \
+    }
 
 typedef struct op_case {
     const char *name;
@@ -208,7 +216,7 @@ static inline void op_differences(op_run *r)
                 analytic -= sign * loss / (2 * h) * sqrt(length) / sqrt((double)n);
             }
             double scale = sqrt(slope * length) + 1e-4 * noise / h + 1e-3;
-            worst = fmax(worst, fabs(analytic) / scale);
+            worst = larger(worst, fabs(analytic) / scale);
         }
         memcpy(r->value[i], start, sizeof(float) * n);
         op_again(r); /* gradients back at the start, also those of the other inputs */
@@ -217,6 +225,17 @@ static inline void op_differences(op_run *r)
         free(start);
         free(dx);
     }
+}
+
+/* All of it for a case whose values something else checks: `what` runs, and its gradients agree with differences. */
+static inline void op_check(const op_case *c, const char *what)
+{
+    op_run run;
+    if (ok(op_start(&run, c, NULL), "%s: %s", c->name, what))
+        op_differences(&run);
+    else
+        printf("# %s\n", run.error);
+    op_end(&run);
 }
 
 #endif

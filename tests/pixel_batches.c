@@ -47,9 +47,7 @@ static bool add(dt_pairs_writer *writer, int i)
 
 static dt_pairs *store(void)
 {
-    static char path[700];
-    const char *source = "synthetic";
-    snprintf(path, sizeof path, "%s/pairs.lmdb", scratch());
+    const char *source = "synthetic", *path = in("pairs.lmdb");
     dt_pairs_writer *writer = dt_pairs_create(path, false, &error);
     bool good = writer != NULL;
     for (int i = 0; good && i < PAIRS; i++)

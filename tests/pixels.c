@@ -64,7 +64,7 @@ static double excess_of(const work *w, int64_t channels)
         size_t c = i % (size_t)channels;
         double product = w->x[i] / (255.0 * std[c]), bias = -(double)mean[c] / std[c], y = product + bias;
         double excess = fabs(w->y[i] - y) / (0x1.01p-24 * (2 * product + fabs(bias) + fabs(y)));
-        worst = excess <= worst ? worst : excess; /* a NaN stays */
+        worst = larger(worst, excess);
     }
     return worst;
 }
@@ -175,9 +175,7 @@ static void refused(const char *name, dt_dtype dtype, dt_shape shape, const floa
 {
     dt_graph *g = dt_graph_new();
     dt_normalize_pixels(dt_input(g, "x", dtype, shape), means, stds);
-    const char *message = dt_graph_error(g);
-    if (!ok(message && strstr(message, words), "%s: refused", name))
-        printf("# %s\n", message ? message : "no message");
+    ok(says(dt_graph_error(g), words), "%s: refused", name);
     dt_graph_free(g);
 }
 

@@ -191,10 +191,7 @@ static void second_order(kind k, const char *name)
                  .inputs = 2,
                  .shape = {shape, dt_dims(2, 4, 5, 5)},
                  .value = {x}};
-    op_run run;
-    if (ok(op_start(&run, &c, NULL), "%s: the gradient can be differentiated", name))
-        op_differences(&run);
-    op_end(&run);
+    op_check(&c, "the gradient can be differentiated");
     free(x);
 }
 
@@ -206,9 +203,7 @@ static void refused(const char *name, kind k, dt_shape x, dt_pool_form form, int
     dt_graph *g = dt_graph_new();
     dt_tensor *t = dt_input(g, "x", DT_F32, x);
     build(&t, &r);
-    const char *message = dt_graph_error(g);
-    if (!ok(message && strstr(message, words), "%s is refused", name))
-        printf("# %s\n", message ? message : "no message");
+    ok(says(dt_graph_error(g), words), "%s is refused", name);
     dt_graph_free(g);
 }
 

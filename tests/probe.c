@@ -11,14 +11,6 @@
 
 static dt_error error;
 
-static bool says(const char *part, const char *name)
-{
-    bool right = strstr(error.message, part);
-    if (!right)
-        printf("# said: %s\n", error.message);
-    return ok(right, "%s", name);
-}
-
 /* Two tensors of a stored file as features. */
 static bool stored(dt_features *f, const char *x, const char *y)
 {
@@ -146,7 +138,7 @@ static void sweep_test(void)
     ok(same_sweep(&warm, &cold), "the same choice and accuracies");
     double worst = 0;
     for (size_t i = 0; i < warm.model.classes * warm.model.dim; i++)
-        worst = fmax(worst, fabs(warm.model.weights[i] - cold.model.weights[i]));
+        worst = larger(worst, fabs(warm.model.weights[i] - cold.model.weights[i]));
     ok(worst < 1e-5, "and weights (worst %.2g)", worst);
     int warm_steps = 0, cold_steps = 0;
     for (size_t i = 0; i < warm.count; i++) {
@@ -242,9 +234,7 @@ static void whole_run(void)
            length(json, "reliability") == 1,
        "parts of the JSON");
     json_decref(json);
-    char path[600];
-    snprintf(path, sizeof path, "%s/probe.safetensors", scratch());
-    saved(&r, path);
+    saved(&r, in("probe.safetensors"));
     size_t tested = 0;
     for (int i = 0; i < 5; i++)
         tested += r.fold_sizes[i];
@@ -303,9 +293,8 @@ static void folds_by_hand(void)
 /* The report reads what was found. */
 static void readable(const dt_probe_result *r)
 {
-    char path[600];
+    const char *path = in("evaluation.json");
     dt_findings findings;
-    snprintf(path, sizeof path, "%s/evaluation.json", scratch());
     json_t *json = dt_probe_json(r, &error);
     bool good = json && dt_findings_merge(path, json, &error) && dt_findings_read(&findings, path, &error);
     ok(good, "can be read%s%s", good ? "" : ": ", good ? "" : error.message);
@@ -386,14 +375,14 @@ static void matching(void)
     for (size_t i = 0; i < 10; i++)
         test.labels[i] = test.labels[i] == 3 ? 0 : test.labels[i];
     ok(!dt_probe_data_match(&data, &test, &error), "a class that training never saw");
-    says("image 2 of test is of the class 'eel', which no image of train has", "is named");
+    ok(says(error.message, "image 2 of test is of the class 'eel', which no image of train has"), "is named");
     dt_features_free(&test);
     test = made("test", 10, NULL, 2, alternate);
     ok(!dt_probe_data_match(&data, &test, &error), "a number that training never saw");
-    says("image 1 of test is of the class '1', which no image of train has", "a number is named");
+    ok(says(error.message, "image 1 of test is of the class '1', which no image of train has"), "a number is named");
     test.width = 1;
     ok(!dt_probe_data_match(&data, &test, &error), "another width");
-    says("test has 1 features a row, train has 2", "another width is told");
+    ok(says(error.message, "test has 1 features a row, train has 2"), "another width is told");
     dt_features_free(&plain);
     plain = made("plain", 10, NULL, 4, third);
     ok(dt_probe_data_validate_on(&data, &plain, &error) && data.n == 40 && data.trained == 30 &&
@@ -412,7 +401,7 @@ static void odd_names(void)
     dt_features train = made("train", 30, names, 4, alternate), test = made("test", 10, names, 4, alternate);
     dt_probe_data data;
     ok(dt_probe_data_new(&data, &train, &error) && !dt_probe_data_match(&data, &test, &error), "a name that is not UTF-8");
-    says("train: the name of class 1, 'b\\xe9', is not UTF-8", "is shown");
+    ok(says(error.message, "train: the name of class 1, 'b\\xe9', is not UTF-8"), "is shown");
     dt_probe_data_free(&data);
     dt_features_free(&train);
     dt_features_free(&test);
@@ -451,18 +440,17 @@ static void too_few(void)
     ok(dt_probe_data_new(&data, &train, &error) &&
            !dt_probe_folds(&data, 3, 1, 1, &(dt_probe_options){0}, accuracies, sizes, &error),
        "folds of a class with one image");
-    says("scarce: class '1' has 1 image to train on; 3 folds need at least 3", "the class is named");
+    ok(says(error.message, "scarce: class '1' has 1 image to train on; 3 folds need at least 3"), "the class is named");
     dt_shot_curve curve;
     dt_features test = made("test", 4, NULL, 2, alternate);
     ok(!dt_shot_curve_run(&curve, &data, &test, (size_t[]){1, 2}, 2, 1, 1, 1, &(dt_probe_options){0}, &error),
        "more shots than images");
-    says("scarce: class '1' has 1 image to train on; 2 shots need at least 2",
-         "the class and its images are told");
+    ok(says(error.message, "scarce: class '1' has 1 image to train on; 2 shots need at least 2"), "the class and its images are told");
     dt_probe_data_free(&data);
     for (size_t i = 0; i < 20; i++)
         single.labels[i] = 0;
     ok(!dt_probe_data_new(&data, &single, &error), "one class alone");
-    says("single: all of its 20 images are of the class '0'", "one class is named");
+    ok(says(error.message, "single: all of its 20 images are of the class '0'"), "one class is named");
     dt_probe_data_free(&data);
     dt_features_free(&train);
     dt_features_free(&single);

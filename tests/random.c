@@ -252,7 +252,7 @@ static void check_bf16(const dt_backend *backend, int n)
         stop(&r);
     }
     for (int i = 0; i < n; i++)
-        worst = fmax(worst, fabs((double)got[i] - want[i]) / fmax(fabs((double)want[i]), 1e-30));
+        worst = larger(worst, fabs((double)got[i] - want[i]) / fmax(fabs((double)want[i]), 1e-30));
     ok(worst <= 0x1p-8, "dropout of %d in bfloat16 is that of float32, rounded (%.1e)", n, worst);
     free(x);
     free(want);

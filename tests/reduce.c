@@ -10,41 +10,12 @@ typedef struct row {
 } row;
 
 /* Over axis 1, seen as [outer, reduced, inner]. */
-static dt_tensor *sum(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_sum(x[0], 2, false);
-}
-
-static dt_tensor *sum_ends(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_sum(x[0], 5, false);
-}
-
-static dt_tensor *largest(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_max(x[0]);
-}
-
-static dt_tensor *softmax(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_softmax(x[0]);
-}
-
-static dt_tensor *log_softmax(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_log_softmax(x[0]);
-}
-
-static dt_tensor *argmax(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_argmax(x[0]);
-}
+OP(sum, dt_sum(x[0], 2, false))
+OP(sum_ends, dt_sum(x[0], 5, false))
+OP(largest, dt_max(x[0]))
+OP(softmax, dt_softmax(x[0]))
+OP(log_softmax, dt_log_softmax(x[0]))
+OP(argmax, dt_argmax(x[0]))
 
 /* A stretch of 128 float32 terms is added with an error of at most 128 x 2^-24 of the sum of their magnitudes, whatever the order; longer
  * stretches of random signs stay below that too. */
@@ -112,7 +83,7 @@ static void check(const row *t)
     for (size_t i = 0; i < r.count; i++) {
         double got = t->build == argmax ? (double)((const int32_t *)r.y)[i] : (double)r.y[i];
         double error = fabs(got - want[i]) / fmax(1, fmax(size[i], fabs(want[i])));
-        worst = error <= worst ? worst : error;
+        worst = larger(worst, error);
     }
     ok(worst <= t->tolerance, "%s agrees with float64 (%.1e)", t->name, worst);
     float *before = malloc(sizeof *before * r.count);

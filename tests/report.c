@@ -362,20 +362,6 @@ static void check_page(const char *folder)
     free(html);
 }
 
-static void put(const char *folder, const char *name, const char *text)
-{
-    char *path = dt_join(folder, name);
-    dt_file_write(path, text, strlen(text), NULL);
-    free(path);
-}
-
-static void drop(const char *folder, const char *name)
-{
-    char *path = dt_join(folder, name);
-    unlink(path);
-    free(path);
-}
-
 static void refused(const char *folder, const char *part)
 {
     dt_error error = {""};
@@ -391,7 +377,7 @@ static void check_parts(const char *base)
     refused(file, "is no folder");
     refused(folder, "holds no config.json, log.jsonl or evaluation.json");
 
-    put(folder, "log.jsonl", "");
+    put_text("parts/log.jsonl", "");
     ok(dt_report_write(folder, NULL), "an empty log is a report");
     size_t size;
     char *html = run_page(folder, "report.html", &size);
@@ -402,22 +388,22 @@ static void check_parts(const char *base)
     ok(!holds(html, "<section") && holds(html, "<nav></nav>"), "what is empty has no section and no link");
     free(html);
 
-    put(folder, "log.jsonl", "junk\n");
+    put_text("parts/log.jsonl", "junk\n");
     refused(folder, "log.jsonl: none of its lines is a JSON object");
-    put(folder, "log.jsonl", "junk");
+    put_text("parts/log.jsonl", "junk");
     refused(folder, "log.jsonl: none of its lines is a JSON object");
-    put(folder, "log.jsonl", "\n \n[1]\n");
+    put_text("parts/log.jsonl", "\n \n[1]\n");
     refused(folder, "log.jsonl: none of its lines is a JSON object");
-    put(folder, "log.jsonl", "{\"step\": 1, \"lo");
+    put_text("parts/log.jsonl", "{\"step\": 1, \"lo");
     ok(dt_report_write(folder, NULL), "a run that was killed in its first line is a report");
-    put(folder, "log.jsonl", "{\"step\": 1, \"waiting\": 0, \"loss\": 2}\n");
+    put_text("parts/log.jsonl", "{\"step\": 1, \"waiting\": 0, \"loss\": 2}\n");
     ok(dt_report_write(folder, NULL), "a log of one step");
     html = run_page(folder, "report.html", &size);
     ok(!holds(html, "<figure") && !holds(html, "Each panel") && holds(html, ">Loss</th><td>2</td><td>1</td>") &&
            holds(html, ">Time spent waiting for data</th><td>0\u202F%</td>"),
        "has lines of text, no panels");
     free(html);
-    put(folder, "log.jsonl", "{\"step\": 5, \"event\": \"validation\", \"accuracy\": 0.5}\n"
+    put_text("parts/log.jsonl", "{\"step\": 5, \"event\": \"validation\", \"accuracy\": 0.5}\n"
                              "{\"step\": 10, \"event\": \"validation\", \"accuracy\": 0.625}\n"
                              "{\"step\": 15, \"event\": \"validation\", \"accuracy\": 0.625}\n");
     ok(dt_report_write(folder, NULL), "a log of validations");
@@ -425,8 +411,8 @@ static void check_parts(const char *base)
     ok(holds(html, ">Kept: step 10, validation accuracy 62.5\u202F%, the best of 3</p>"), "the first of the best is kept");
     free(html);
 
-    put(folder, "log.jsonl", "{\"loss\": 1}\n{\"loss\": null}\n{\"x\": 1e308, \"y\": -1e308, \"loss\": 0}");
-    put(folder, "evaluation.json", "{}");
+    put_text("parts/log.jsonl", "{\"loss\": 1}\n{\"loss\": null}\n{\"x\": 1e308, \"y\": -1e308, \"loss\": 0}");
+    put_text("parts/evaluation.json", "{}");
     ok(dt_report_write(folder, NULL), "a log without steps, with values beyond all measure");
     html = run_page(folder, "report.html", &size);
     ok(times(html, "<figure") == 1 && holds(html, "steps 1 to 3"),
@@ -434,26 +420,26 @@ static void check_parts(const char *base)
     ok(holds(html, "evaluation.json has no figures") && !holds(html, "nan") && !holds(html, "inf%"),
        "an empty evaluation");
 
-    put(folder, "evaluation.json",
+    put_text("parts/evaluation.json",
         "{\"figures\": [{\"name\": \"a\", \"value\": 1}, {\"name\": 1, \"value\": 1}]}");
     refused(folder, "evaluation.json: figures[1].name: expected a string");
-    put(folder, "evaluation.json",
+    put_text("parts/evaluation.json",
         "{\"galleries\": [{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": -1}]}]}");
     refused(folder, "galleries[0].hits[0].index");
-    put(folder, "evaluation.json",
+    put_text("parts/evaluation.json",
         "{\"galleries\": [{\"query\": \"a\", \"store\": \"b\", \"hits\": [{\"index\": 1, \"correct\": "
         "2}]}]}");
     refused(folder, "galleries[0].hits[0].correct: expected a boolean, found an integer");
-    put(folder, "evaluation.json", "[");
+    put_text("parts/evaluation.json", "[");
     refused(folder, "evaluation.json:1:1");
-    drop(folder, "evaluation.json");
-    put(folder, "config.json", "{\"steps\": 5}");
+    unlink(in("parts/evaluation.json"));
+    put_text("parts/config.json", "{\"steps\": 5}");
     ok(dt_report_write(folder, NULL), "a configuration without a command");
     free(html);
     html = run_page(folder, "report.html", &size);
     ok(holds(html, "<span>pretrain</span> ") && holds(html, "/parts/config.json</span> <span>--out</span>"),
        "is one to run");
-    put(folder, "config.json", "[1]");
+    put_text("parts/config.json", "[1]");
     refused(folder, "config.json: expected an object");
     char *kept = run_page(folder, "report.html", &size);
     ok(!strcmp(kept, html), "after a refusal the old report is there");

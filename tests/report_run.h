@@ -1,5 +1,4 @@
-/* A run with everything that a report can show, and what looks into reports: for tests/report_plots.c,
- * tests/report.c and tests/report.t. */
+/* A run with everything that a report can show, and what looks into reports: for the tests of reports. */
 #ifndef DUET_TESTS_REPORT_RUN_H
 #define DUET_TESTS_REPORT_RUN_H
 
@@ -322,6 +321,27 @@ static inline int times(const char *text, const char *part)
 static inline bool holds(const char *text, const char *part)
 {
     return strstr(text, part) != NULL;
+}
+
+/* Two runs in a folder, as first and as "second & <b>". */
+static inline bool run_pair(const char *base, dt_error *error)
+{
+    char *first = dt_join(base, "first"), *second = dt_join(base, "second & <b>");
+    bool good =
+        run_make(first, "First run", 0, 6, error) && run_make(second, "Second run", 0.013, 3, error);
+    free(first);
+    free(second);
+    return good;
+}
+
+/* The findings whose only list is `list` with the one item. */
+static inline void run_write_item(const char *folder, const char *list, const char *item)
+{
+    char *path = dt_join(folder, "evaluation.json");
+    dt_writer *w = dt_writer_open(path, NULL);
+    dt_writer_printf(w, "{\"%s\": [%s]}", list, item);
+    dt_writer_commit(w, NULL);
+    free(path);
 }
 
 #endif

@@ -2,6 +2,7 @@
 #include "encoders/resnet.h"
 #include "kernels/backend.h"
 #include "kernels/plan.h"
+#include "tests/spread.h"
 #include "tests/tap.h"
 
 enum { IMAGES = 3, SIZE = 60, SHOWN = 12 };
@@ -31,17 +32,6 @@ static const struct reference {
 static const dt_resnet_config plain = {.image_size = SIZE, .stages = 4, .widths = {64, 128, 256, 512}, .blocks = {1, 2, 1, 1},
                                        .stem = DT_STEM_LARGE};
 
-/* Numbers in [0, 1) that any language can make again: a mixed product of the place, moved by the name's FNV-1a hash. */
-static double uniform(const char *name, size_t i)
-{
-    uint32_t x = 0x811c9dc5u;
-    for (const char *c = name; *c; c++)
-        x = (x ^ (unsigned char)*c) * 0x01000193u;
-    x += (uint32_t)i * 2654435761u;
-    x = (x ^ x >> 15) * 2246822519u;
-    return (x ^ x >> 13) / 4294967296.0;
-}
-
 static bool ends(const char *name, const char *with)
 {
     size_t n = strlen(name), m = strlen(with);
@@ -57,7 +47,7 @@ static void fill(dt_params *params)
         bool around_one = info->shape.rank == 1 && (ends(info->name, "weight") || ends(info->name, "running_var"));
         float *value = dt_params_value(params, k);
         for (size_t i = 0; i < info->count; i++) {
-            double u = uniform(info->name, i);
+            double u = spread_at(info->name, i);
             value[i] = (float)(around_one ? u + 0.5 : (u - 0.5) * scale);
         }
     }
@@ -93,7 +83,7 @@ static void run(recorded *r, float *features)
 {
     static float images[IMAGES * SIZE * SIZE * 3];
     for (size_t i = 0; i < sizeof images / sizeof *images; i++)
-        images[i] = (float)uniform("images", i) * 2 - 1;
+        images[i] = (float)spread_at("images", i) * 2 - 1;
     dt_plan *plan = dt_plan_new(r->graph, dt_cpu(), NULL);
     if (ok(plan != NULL, "planned %s", plan ? "" : dt_graph_error(r->graph))) {
         dt_plan_write(plan, r->images, images);

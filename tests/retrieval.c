@@ -243,7 +243,7 @@ static void search(void)
        "search, the best two");
     ok(!dt_search(query, 2, gallery, 5, 2, 6, found, scores, &error) && strstr(error.message, "best 6 of 5"),
        "more than there are");
-    ok(!dt_search(query, 2, gallery, 5, 2, 0, found, scores, &error), "none asked for");
+    ok(!dt_search(query, 2, gallery, 5, 2, 0, found, scores, &error) && says(error.message, "the best 0 of 5"), "none asked for");
 }
 
 typedef struct scored {
@@ -296,7 +296,7 @@ static void refused(void)
     ok(!dt_retrieval_run(rows, 2, rows, 2, 2, owner, false, &r, NULL, NULL, &error) &&
            strstr(error.message, "caption 1 belongs to image 2; expected 0 to 1"),
        "an owner beyond the images");
-    ok(!dt_retrieval_run(rows, 2, rows, 2, 2, negative, false, &r, NULL, NULL, &error), "an owner below 0");
+    ok(!dt_retrieval_run(rows, 2, rows, 2, 2, negative, false, &r, NULL, NULL, &error) && says(error.message, "caption 0 belongs to image -1"), "an owner below 0");
     ok(!dt_retrieval_run(bad, 2, rows, 2, 2, good, false, &r, NULL, NULL, &error) &&
            strstr(error.message, "image 1 is not finite"),
        "an image that is not a number");
@@ -311,8 +311,8 @@ static void refused(void)
     ok(!dt_search(bad, 2, rows, 2, 2, 1, found, scores, &error) &&
            strstr(error.message, "query 1 is not finite"),
        "a search for what is not a number");
-    ok(!dt_retrieval_run(rows, 0, rows, 2, 2, good, false, &r, NULL, NULL, &error), "no images");
-    ok(!dt_retrieval_run(rows, 2, rows, 0, 2, good, false, &r, NULL, NULL, &error), "no captions");
+    ok(!dt_retrieval_run(rows, 0, rows, 2, 2, good, false, &r, NULL, NULL, &error) && says(error.message, "0 images and 2 captions"), "no images");
+    ok(!dt_retrieval_run(rows, 2, rows, 0, 2, good, false, &r, NULL, NULL, &error) && says(error.message, "2 images and 0 captions"), "no captions");
 }
 
 /* Matching pairs plus noise, of unit length: ranks as a trained model has them. */

@@ -7,7 +7,7 @@
 #include "tests/tap.h"
 
 static dt_error error;
-static char path[700];
+static const char *path;
 
 /* Writes a file from a header and so many bytes of data, and says whether it opens. */
 static bool opens(const char *header, size_t data_size)
@@ -161,9 +161,9 @@ static void writing(void)
            strstr(error.message, "two tensors are called \"w\""),
        "equal names are refused");
     const dt_st_tensor vast = {"v", DT_ST_F32, 2, {INT64_MAX, 8}, floats, 0, 0};
-    ok(!dt_safetensors_write(path, &vast, 1, NULL, 0, &error), "a vast shape is refused");
+    ok(!dt_safetensors_write(path, &vast, 1, NULL, 0, &error) && says(error.message, "tensor \"v\": "), "a vast shape is refused");
     const dt_st_tensor bad = {"\xff", DT_ST_F32, 1, {1}, floats, 0, 0};
-    ok(!dt_safetensors_write(path, &bad, 1, NULL, 0, &error), "a name that is not UTF-8 is refused");
+    ok(!dt_safetensors_write(path, &bad, 1, NULL, 0, &error) && says(error.message, "its name is not UTF-8"), "a name that is not UTF-8 is refused");
     file = dt_safetensors_open(path, &error);
     ok(file && dt_safetensors_count(file) == 8, "and the old file stays");
     dt_safetensors_close(file);
@@ -235,7 +235,7 @@ static void npy(void)
 
 int main(void)
 {
-    snprintf(path, sizeof path, "%s/x", scratch());
+    path = in("x");
     hostile_files();
     writing();
     reference("ops/linear_0.safetensors", "weight", 2, (const int64_t[]){7, 12});

@@ -27,11 +27,7 @@ static int64_t flat(const dt_shape *s, const int64_t *index)
     return i;
 }
 
-static dt_tensor *transpose(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_transpose(x[0], (const int[]){2, 0, 1});
-}
+OP(transpose, dt_transpose(x[0], (const int[]){2, 0, 1}))
 
 static double transpose_element(const op_run *r, size_t i)
 {
@@ -41,11 +37,7 @@ static double transpose_element(const op_run *r, size_t i)
     return r->value[0][flat(&r->c->shape[0], source)];
 }
 
-static dt_tensor *slice(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_slice(x[0], -2, 1, 2);
-}
+OP(slice, dt_slice(x[0], -2, 1, 2))
 
 static double slice_element(const op_run *r, size_t i)
 {
@@ -55,11 +47,7 @@ static double slice_element(const op_run *r, size_t i)
     return r->value[0][flat(&r->c->shape[0], k)];
 }
 
-static dt_tensor *pad(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_pad(x[0], 1, 2, 1);
-}
+OP(pad, dt_pad(x[0], 1, 2, 1))
 
 static double pad_element(const op_run *r, size_t i)
 {
@@ -70,11 +58,7 @@ static double pad_element(const op_run *r, size_t i)
     return inside ? r->value[0][flat(&r->c->shape[0], k)] : 0;
 }
 
-static dt_tensor *concat(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_concat(x, 3, 1);
-}
+OP(concat, dt_concat(x, 3, 1))
 
 static double concat_element(const op_run *r, size_t i)
 {
@@ -86,11 +70,7 @@ static double concat_element(const op_run *r, size_t i)
     return r->value[source][flat(&r->c->shape[source], k)];
 }
 
-static dt_tensor *broadcast(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_broadcast_to(x[0], dt_dims(2, 3, 5, 7));
-}
+OP(broadcast, dt_broadcast_to(x[0], dt_dims(2, 3, 5, 7)))
 
 static double broadcast_element(const op_run *r, size_t i)
 {
@@ -118,55 +98,35 @@ static double sum_element(const op_run *r, size_t i, unsigned mask, double scale
     return sum * scale;
 }
 
-static dt_tensor *sum_last(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_sum(x[0], 4, false);
-}
+OP(sum_last, dt_sum(x[0], 4, false))
 
 static double sum_last_element(const op_run *r, size_t i)
 {
     return sum_element(r, i, 4, 1);
 }
 
-static dt_tensor *sum_first(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_sum(x[0], 1, false);
-}
+OP(sum_first, dt_sum(x[0], 1, false))
 
 static double sum_first_element(const op_run *r, size_t i)
 {
     return sum_element(r, i, 1, 1);
 }
 
-static dt_tensor *sum_ends(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_sum(x[0], 5, false);
-}
+OP(sum_ends, dt_sum(x[0], 5, false))
 
 static double sum_ends_element(const op_run *r, size_t i)
 {
     return sum_element(r, i, 5, 1);
 }
 
-static dt_tensor *mean_all(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_mean(x[0], DT_ALL, false);
-}
+OP(mean_all, dt_mean(x[0], DT_ALL, false))
 
 static double mean_all_element(const op_run *r, size_t i)
 {
     return sum_element(r, i, 7, 1.0 / (double)dt_count(&r->c->shape[0]));
 }
 
-static dt_tensor *max_last(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_max(x[0]);
-}
+OP(max_last, dt_max(x[0]))
 
 static double max_last_element(const op_run *r, size_t i)
 {
@@ -177,17 +137,8 @@ static double max_last_element(const op_run *r, size_t i)
     return most;
 }
 
-static dt_tensor *softmax(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_softmax(x[0]);
-}
-
-static dt_tensor *log_softmax(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_log_softmax(x[0]);
-}
+OP(softmax, dt_softmax(x[0]))
+OP(log_softmax, dt_log_softmax(x[0]))
 
 static double log_softmax_element(const op_run *r, size_t i)
 {
@@ -203,11 +154,7 @@ static double softmax_element(const op_run *r, size_t i)
     return exp(log_softmax_element(r, i));
 }
 
-static dt_tensor *l2_normalize(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_l2_normalize(x[0], 0);
-}
+OP(l2_normalize, dt_l2_normalize(x[0], 0))
 
 static double l2_normalize_element(const op_run *r, size_t i)
 {
@@ -218,11 +165,7 @@ static double l2_normalize_element(const op_run *r, size_t i)
     return r->value[0][i] / sqrt(sum);
 }
 
-static dt_tensor *linear(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_linear(x[0], x[1], x[2]);
-}
+OP(linear, dt_linear(x[0], x[1], x[2]))
 
 static double linear_element(const op_run *r, size_t i)
 {
@@ -234,11 +177,7 @@ static double linear_element(const op_run *r, size_t i)
 }
 
 /* y = gelu(x w^T + b) + x: everything that the planner can put into a linear layer. */
-static dt_tensor *fused(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_add(dt_gelu(dt_linear(x[0], x[1], x[2])), x[0]);
-}
+OP(fused, dt_add(dt_gelu(dt_linear(x[0], x[1], x[2])), x[0]))
 
 static double fused_element(const op_run *r, size_t i)
 {
@@ -246,11 +185,7 @@ static double fused_element(const op_run *r, size_t i)
     return h / 2 * (1 + erf(h / sqrt(2))) + r->value[0][i];
 }
 
-static dt_tensor *matmul_tt(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_matmul(x[0], x[1], true, true);
-}
+OP(matmul_tt, dt_matmul(x[0], x[1], true, true))
 
 static double matmul_tt_element(const op_run *r, size_t i)
 {
@@ -263,11 +198,7 @@ static double matmul_tt_element(const op_run *r, size_t i)
     return sum;
 }
 
-static dt_tensor *matmul_tn(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_matmul(x[0], dt_transpose(x[1], (const int[]){0, 2, 1}), true, false);
-}
+OP(matmul_tn, dt_matmul(x[0], dt_transpose(x[1], (const int[]){0, 2, 1}), true, false))
 
 static const row table[] = {
     {"transpose", transpose, 1, {dt_dims(3, 5, 7)}, transpose_element},
@@ -310,7 +241,7 @@ static void check(const row *t)
         double worst = 0;
         for (size_t i = 0; i < r.count; i++) {
             double want = t->element(&r, i);
-            worst = fmax(worst, fabs(r.y[i] - want) / fmax(1, fabs(want)));
+            worst = larger(worst, fabs(r.y[i] - want) / fmax(1, fabs(want)));
         }
         /* Sums of thousands of terms of size 1: 128 additions in float32 a stretch and lane, 2^-24 each. */
         double tolerance = strstr(t->name, "sum") ? 128 * 0x1p-24 : 2e-6;
@@ -323,29 +254,10 @@ static void check(const row *t)
     op_end(&r);
 }
 
-static dt_tensor *embedding(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_embedding(x[0], x[1]);
-}
-
-static dt_tensor *gather(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_gather(x[0], x[1]);
-}
-
-static dt_tensor *argmax_int(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_argmax_int(x[0]);
-}
-
-static dt_tensor *argmax(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_argmax(x[0]);
-}
+OP(embedding, dt_embedding(x[0], x[1]))
+OP(gather, dt_gather(x[0], x[1]))
+OP(argmax_int, dt_argmax_int(x[0]))
+OP(argmax, dt_argmax(x[0]))
 
 /* Rows of all lengths up to some stretches of the kernel; values from few levels, so that maxima repeat; then with NaNs. */
 static void check_argmax(void)
@@ -375,11 +287,7 @@ static void check_argmax(void)
     }
 }
 
-static dt_tensor *times_stopped(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_mul(x[0], dt_stop_gradient(x[0]));
-}
+OP(times_stopped, dt_mul(x[0], dt_stop_gradient(x[0])))
 
 static void check_stop_gradient(void)
 {
@@ -443,29 +351,10 @@ static void check_lookups(void)
     op_end(&r);
 }
 
-static dt_tensor *bad_reshape(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_reshape(x[0], dt_dims(4, -1));
-}
-
-static dt_tensor *bad_slice(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_slice(x[0], 0, 1, INT64_MAX);
-}
-
-static dt_tensor *bad_linear(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_linear(x[0], dt_reshape(x[0], dt_dims(3, 2)), NULL);
-}
-
-static dt_tensor *huge(dt_tensor **x, const void *c)
-{
-    (void)c;
-    return dt_broadcast_to(x[0], dt_dims(1LL << 40, 2, 3));
-}
+OP(bad_reshape, dt_reshape(x[0], dt_dims(4, -1)))
+OP(bad_slice, dt_slice(x[0], 0, 1, INT64_MAX))
+OP(bad_linear, dt_linear(x[0], dt_reshape(x[0], dt_dims(3, 2)), NULL))
+OP(huge, dt_broadcast_to(x[0], dt_dims(1LL << 40, 2, 3)))
 
 static void check_refusals(void)
 {

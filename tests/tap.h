@@ -4,7 +4,8 @@
  *
  * Each check prints one line; a failed one says where and what. done() prints the plan and returns the exit
  * status. Fixtures: golden("clip-vit/config.json") gives the path of a reference file, from ../shared/golden
- * where it is, else from tests/golden, else NULL; the caller then says skip("clip-vit", "..."). */
+ * where it is, else from tests/golden, else NULL; the caller then says skip("clip-vit", "..."). Files of its own
+ * a program has in its scratch folder: put_text("a.csv", "a,b\n"), in("a.lmdb"). */
 #ifndef DUET_TESTS_TAP_H
 #define DUET_TESTS_TAP_H
 
@@ -17,6 +18,7 @@
 #include <unistd.h>
 
 static int tap_count, tap_failed;
+static char tap_scratch[512];
 
 #define ok(condition, ...) tap_ok(!!(condition), __FILE__, __LINE__, #condition, __VA_ARGS__)
 /* Element-wise |got - want| <= tolerance; NaN never passes. Prints the worst element when it fails. */
@@ -62,17 +64,17 @@ static inline bool tap_near(const char *file, int line, const char *name, const 
     return good;
 }
 
+/* The larger of two errors; a NaN is larger than anything, and stays. */
+static inline double larger(double worst, double error)
+{
+    return error <= worst || isnan(worst) ? worst : error;
+}
+
 /* A case that cannot run here, said by name: counted as passed, listed by prove as skipped. */
 static inline void skip(const char *name, const char *why)
 {
     printf("ok %d - %s # SKIP %s\n", ++tap_count, name, why);
     fflush(stdout);
-}
-
-static inline int done(void)
-{
-    printf("1..%d\n", tap_count);
-    return tap_failed || !tap_count ? 1 : 0;
 }
 
 /* Path of a reference file, or NULL. Four results stay valid at a time. */
@@ -92,17 +94,64 @@ static inline const char *golden(const char *name)
     return NULL;
 }
 
-/* A fresh directory for a test's files; it lies below the system's temporary directory. */
+/* Whether a message has this part. Says what it was where it has not. */
+static inline bool says(const char *message, const char *part)
+{
+    bool found = message && strstr(message, part);
+    if (!found)
+        printf("# sought '%s', found '%s'\n", part, message ? message : "nothing");
+    return found;
+}
+
+/* The folder for this program's files, below the system's temporary directory. done() removes it and all that is in it. */
 static inline const char *scratch(void)
 {
-    static char path[512];
     const char *base = getenv("TMPDIR");
-    snprintf(path, sizeof path, "%s/duet-test-XXXXXX", base && *base ? base : "/tmp");
-    if (!mkdtemp(path)) {
-        printf("Bail out! cannot make %s\n", path);
+    if (*tap_scratch)
+        return tap_scratch;
+    snprintf(tap_scratch, sizeof tap_scratch, "%s/duet-test-XXXXXX", base && *base ? base : "/tmp");
+    if (!mkdtemp(tap_scratch)) {
+        printf("Bail out! cannot make %s\n", tap_scratch);
+        exit(1);
+    }
+    return tap_scratch;
+}
+
+/* The path of a file there. 64 results stay valid at a time. */
+static inline char *in(const char *name)
+{
+    static char paths[64][700];
+    static int next;
+    char *path = paths[next++ & 63];
+    snprintf(path, sizeof paths[0], "%s/%s", scratch(), name);
+    return path;
+}
+
+/* Writes a file there, and gives its path. */
+static inline char *put(const char *name, const void *bytes, size_t size)
+{
+    char *path = in(name);
+    FILE *file = fopen(path, "wb");
+    if (!file || fwrite(bytes, 1, size, file) != size || fclose(file)) {
+        printf("Bail out! cannot write %s\n", path);
         exit(1);
     }
     return path;
+}
+
+static inline char *put_text(const char *name, const char *text)
+{
+    return put(name, text, strlen(text));
+}
+
+static inline int done(void)
+{
+    char remove[600];
+    snprintf(remove, sizeof remove, "rm -rf '%s'", tap_scratch);
+    if (*tap_scratch)
+        ok(system(remove) == 0, "removes its files");
+    printf("1..%d\n", tap_count);
+    return tap_failed || !tap_count ? 1 : 0;
 }
 
 #endif

@@ -3,36 +3,7 @@
 
 #include <zlib.h>
 
-#include "data/bpe_train.h"
-#include "data/json.h"
-#include "tests/tap.h"
-
-static const char *const words_of_paper[] = {"low low low LOW low", "lower lower", "newest newest newest",
-                                             "newest newest newest", "widest widest widest"};
-
-/* The tokenizer.json of a small trained tokenizer, to be damaged. */
-static json_t *small_json(void)
-{
-    dt_error error;
-    char path[600];
-    const char *directory = scratch();
-    snprintf(path, sizeof path, "%s/small.json", directory);
-    dt_tokenizer *t = dt_bpe_train(words_of_paper, NULL, 5, 7, &error);
-    json_t *root = t && dt_tokenizer_save(t, path, &error) ? dt_json_load(path, &error) : NULL;
-    dt_tokenizer_free(t);
-    unlink(path);
-    rmdir(directory);
-    return root;
-}
-
-/* Reads `root` as a tokenizer. NULL with the message in *error. */
-static dt_tokenizer *parse_json(const json_t *root, dt_error *error)
-{
-    char *text = json_dumps(root, 0);
-    dt_tokenizer *t = dt_tokenizer_parse(text, strlen(text), "damaged", error);
-    free(text);
-    return t;
-}
+#include "tests/small_tokenizer.h"
 
 static void refused(const json_t *root, const char *want)
 {
@@ -128,7 +99,7 @@ static void test_damaged_bytes(void)
 {
     enum { BOMB = 80 << 20, ROOM = 1 << 20 };
     dt_error error = {""};
-    ok(!dt_tokenizer_load("/nonexistent/vocabulary", &error), "%s", error.message);
+    ok(!dt_tokenizer_load("/nonexistent/vocabulary", &error) && says(error.message, "cannot open /nonexistent/vocabulary"), "%s", error.message);
     refused_bytes("", 0, "empty");
     refused_bytes(" \n\n", 3, "empty");
     refused_bytes("{\"a\": 1,}", 9, "bytes:1:");
@@ -186,7 +157,7 @@ static void test_hostile_text(void)
                strstr(error.message, want),
            "%s", error.message);
     }
-    ok(!dt_tokenizer_encode(t, "x", (size_t)65 << 20, ids, 16, &count, &error), "%s", error.message);
+    ok(!dt_tokenizer_encode(t, "x", (size_t)65 << 20, ids, 16, &count, &error) && says(error.message, "a text of 68157440 bytes"), "%s", error.message);
 
     char *text = malloc(LONG);
     for (int kind = 0; kind < 5; kind++) {

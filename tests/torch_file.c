@@ -367,8 +367,7 @@ static void not_opened(const char *path, const char *message)
 
 static void kinds(void)
 {
-    char path[600];
-    snprintf(path, sizeof path, "%s/x", scratch());
+    const char *path = in("x");
     not_opened("tests/golden/torch/legacy.pt", "PyTorch's format of before version 1.6");
     not_opened("tests/golden/torch/system.pt", "system" ONLY);
     ok(!dt_tensor_file_open("tests/golden/absent.pt", &error) && strstr(error.message, "No such file"), "no file");

@@ -1,6 +1,7 @@
 /* The unigram tokenizer against Hugging Face's tokenizers (tests/golden/unigram), and against files and texts that mean harm.
  */
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "data/json.h"
 #include "data/tokenizer.h"
@@ -80,13 +81,8 @@ static void expand_vocabulary(const json_t *stored, json_t *file)
 
 static dt_tokenizer *through_a_file(const dt_tokenizer *t, dt_error *error)
 {
-    char path[600];
-    const char *directory = scratch();
-    snprintf(path, sizeof path, "%s/tokenizer.json", directory);
-    dt_tokenizer *again = dt_tokenizer_save(t, path, error) ? dt_tokenizer_load(path, error) : NULL;
-    unlink(path);
-    rmdir(directory);
-    return again;
+    const char *path = in("tokenizer.json");
+    return dt_tokenizer_save(t, path, error) ? dt_tokenizer_load(path, error) : NULL;
 }
 
 static void test_golden(void)
@@ -190,18 +186,15 @@ static void test_folder(void)
 {
     dt_error error = {""};
     json_t *root = small(), *settings = NULL;
-    char path[600];
-    const char *directory = scratch();
     dt_tokenizer *t = parse(root, &error), *again = NULL;
-    if (dt_tokenizer_save_hf(t, directory, 64, &error)) {
-        snprintf(path, sizeof path, "%s/tokenizer_config.json", directory);
-        settings = dt_json_load(path, &error);
-        unlink(path);
-        snprintf(path, sizeof path, "%s/tokenizer.json", directory);
-        again = dt_tokenizer_load(path, &error);
-        unlink(path);
+    mkdir(in("hf"), 0755);
+    if (dt_tokenizer_save_hf(t, in("hf"), 64, &error)) {
+        settings = dt_json_load(in("hf/tokenizer_config.json"), &error);
+        again = dt_tokenizer_load(in("hf/tokenizer.json"), &error);
+        unlink(in("hf/tokenizer_config.json"));
+        unlink(in("hf/tokenizer.json"));
     }
-    ok(again && dt_tokenizer_fingerprint(again) == dt_tokenizer_fingerprint(t) && !rmdir(directory),
+    ok(again && dt_tokenizer_fingerprint(again) == dt_tokenizer_fingerprint(t) && !rmdir(in("hf")),
        "a folder of two files: %s", error.message);
     const char *padding = json_string_value(json_object_get(settings, "pad_token"));
     ok(padding && !strcmp(padding, "</s>") && !json_object_get(settings, "bos_token"), "its padding is the end token");

@@ -232,7 +232,7 @@ static void differences(const char *name, dt_vae_config c, double h, double allo
         for (int i = 0; i < dt_params_count(r.params); i++) {
             double error = slope_error(&r, loss, i, h);
             at = error > worst ? i : at;
-            worst = fmax(worst, error);
+            worst = larger(worst, error);
         }
         ok(worst < allowed, "%s: gradients of %d parameters agree with differences (at most %.1e off, %s)", name,
            dt_params_count(r.params), worst, dt_params_info(r.params, at)->name);

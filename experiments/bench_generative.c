@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CLASSES = 10, CONDITION_WIDTH = 512, SGEMM_ROUNDS = 4 };
+enum { CLASSES = 10, CONDITION_WIDTH = 512, PRODUCT_ROUNDS = 4 };
 enum { IMAGES = 1, LABELS, VECTORS }; /* streams of random numbers */
 
 /* A trainer with all that it borrows, and what was measured of it. */
@@ -31,7 +31,7 @@ typedef struct subject {
     dt_plan *plan[2];
     const char *plan_name[2];
     int plans;
-    double flops, resident, sgemm;
+    double flops, resident, product_rate;
     dt_step_times times;
     dt_op_times ops[2];
 } subject;
@@ -178,7 +178,7 @@ static bool measure(subject *s, dt_error *error)
     for (int i = 0; i < s->plans; i++)
         dt_op_times_of(&s->ops[i], s->plan[i], steps);
     s->resident = dt_peak_resident(); /* before the products, which take more than a small network */
-    s->sgemm = dt_matrix_rate(s->bench->backend, SGEMM_ROUNDS);
+    s->product_rate = dt_matrix_rate(s->bench->backend, PRODUCT_ROUNDS);
     return true;
 }
 
@@ -217,12 +217,13 @@ static void print_text(const subject *s)
 {
     double rate = s->flops / s->times.median;
     printf("%s, batch %d, %.2f M parameters\n", s->bench->file, s->batch, (double)dt_params_trainable(s->model->params) / 1e6);
-    printf("  matrix product rate    %9.1f GFLOP/s   in %s\n", s->sgemm / 1e9, dt_precision_name(s->bench->backend->precision));
+    printf("  matrix product rate    %9.1f GFLOP/s   in %s\n", s->product_rate / 1e9,
+           dt_precision_name(s->bench->backend->precision));
     printf("  training               %9.1f images/s  %.2f ms a step (processors: %.2f)\n", images_per_second(s),
            1e3 * s->times.median, 1e3 * s->times.processor);
     if (s->updates > 1)
         printf("  a step                 %9d updates of the discriminator, one of the generator\n", s->updates);
-    printf("  training, model FLOPs  %9.1f GFLOP/s   %.1f %% of the product rate\n", rate / 1e9, 100 * rate / s->sgemm);
+    printf("  training, model FLOPs  %9.1f GFLOP/s   %.1f %% of the product rate\n", rate / 1e9, 100 * rate / s->product_rate);
     printf("  planned memory         %9.1f MiB\n", dt_mebibytes((double)planned(s)));
     printf("  peak resident memory   %9.1f MiB\n", dt_mebibytes(s->resident));
     if (s->bench->ops)
@@ -252,8 +253,9 @@ static bool print_json(const subject *s, dt_error *error)
                           dt_precision_name(s->bench->backend->precision), "config", s->run.json, "batch", s->batch, "parameters",
                           (json_int_t)dt_params_trainable(s->model->params), "updates_per_step", s->updates, "seconds_per_step",
                           s->times.median, "processor_seconds_per_step", s->times.processor, "seconds_outside_plans", outside(s),
-                          "images_per_second", images_per_second(s), "sgemm_flops", s->sgemm, "train_flops", rate,
-                          "train_share_of_sgemm", rate / s->sgemm, "planned_bytes", (json_int_t)planned(s), "peak_resident_bytes",
+                          "images_per_second", images_per_second(s), "product_flops", s->product_rate, "train_flops", rate,
+                          "train_share_of_product", rate / s->product_rate, "planned_bytes", (json_int_t)planned(s),
+                          "peak_resident_bytes",
                           s->resident, "plans", plans_json(s));
     bool good = (o || dt_fail(error, "out of memory")) && dt_print_json(o, 2, error);
     json_decref(o);

@@ -14,7 +14,7 @@ typedef struct dt_generative_bench {
     const dt_backend *backend;
 } dt_generative_bench;
 
-/* Prints ms a step, images/s, model FLOP/s beside the sgemm rate of the same run, and memory; with `ops` where the time of each
+/* Prints ms a step, images/s, model FLOP/s beside the matrix rate of the same run, and memory; with `ops` where the time of each
  * plan goes (a GAN has two), and what lies outside of them. A step of a GAN is critic_steps updates of the discriminator and one of
  * the generator. What a condition takes from the data in training is 10 classes, or a vector of 512 numbers, unless the
  * configuration says. */

@@ -19,6 +19,7 @@
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
+#include "experiments/shared_options.h"
 
 enum {
     NAME_COLUMNS = 48,   /* longer names push their line to the right */
@@ -65,26 +66,20 @@ int dt_cmd_classify(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
-         .required = true},
+        DT_WEIGHTS_OPTION(s.weights, true),
         {"classes", 'c', DT_STRING, &s.classes, "FILE|NAMES",
          .help = "name pictures by prompts of these classes: a .json file, a text file with one name a line, or "
                  "names with commas between"},
-        {"template", 't', DT_STRINGS, &s.template_list, "TEXT",
-         .help = "prompt with {} for the class name (default: \"" DT_DEFAULT_TEMPLATE "\")"},
-        {"templates", 0, DT_STRING, &s.templates, "FILE",
-         .help = "the same, one a line, or a list in a .json file (FILE.json#NAME for one of several)"},
+        DT_TEMPLATE_OPTIONS(s.template_list, s.templates),
         {"text", 'x', DT_STRINGS, &s.text_list, "TEXT", .help = "name this text"},
         {"top", 'k', DT_INT, &s.top, "N",
          .help = "classes to tell for each (default: 3 for files and --text, 1 for a folder, a store or lines)",
          .least = 1, .most = 1000},
-        {"json", 0, DT_FLAG, &s.json, .help = "print one JSON object a line"},
-        {"batch", 'b', DT_INT, &s.batch, "N", "samples in a step of the encoder, which are told together", "32",
-         .least = 1, .most = 65536},
-        {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0", .least = 0,
-         .most = 1024},
+        DT_JSON_OPTION(s.json, ", one object a line"),
+        DT_BATCH_OPTION(s.batch, "32", ", which are told together"),
+        DT_THREADS_OPTION(0, s.threads, 1024),
         DT_DEVICE_OPTIONS(s.device),
-        {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION('q', s.quiet),
     };
     const dt_usage usage = {.command = "duet classify",
                             .positionals = "[DATA | FILE...]",
@@ -423,7 +418,7 @@ static bool open_model(work *w, dt_error *error)
                        !check_templates(w, &templates, &count, error)))
         return false;
     if (!(w->model = dt_load_weights("duet classify", s->weights, error)) || !check_model(w, error) ||
-        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
+        !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     if (w->classes && !dt_model_head_from_classes(&w->model, DT_TOWER_IMAGE, w->classes, templates, count, w->backend, s->batch,
                                                   w->progress, error))

@@ -11,6 +11,7 @@
 #include "eval/origin.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/load.h"
 
 typedef struct settings {
     const char *in, *out, *config;
@@ -18,8 +19,7 @@ typedef struct settings {
 } settings;
 
 static const char summary[] = "Reads a model and writes it in Duet's form: safetensors with the description in the metadata, "
-                              "and tokenizer.json beside it. IN is what --weights takes anywhere: a run, a file of weights "
-                              "(.safetensors, .pt, .bin), an open_clip folder, or a Hugging Face folder. OUT is "
+                              "and tokenizer.json beside it. IN is " DT_WEIGHTS_HELP ". OUT is "
                               "NAME.safetensors, or a folder, for model.safetensors.";
 
 static bool convert(const settings *s, dt_error *error);
@@ -30,7 +30,8 @@ int dt_cmd_convert(int argc, char **argv)
     const dt_option options[] = {
         {"config", 'c', DT_STRING, &s.config, "FILE|PRESET",
          .help = "the model's description, where none comes with the weights, or another"},
-        {"image-size", 0, DT_INT, &s.image_size, "N", "pixels of a side: positional embeddings are interpolated to them",
+        {"image-size", 0, DT_INT, &s.image_size, "N",
+         "pixels of a side, to which positional embeddings are interpolated (default: the model's)",
          .least = 1, .most = 8192},
     };
     const dt_usage usage = {"duet convert", "IN OUT", summary, options, sizeof options / sizeof options[0],

@@ -7,6 +7,7 @@
 #include "experiments/commands.h"
 #include "experiments/device.h"
 #include "experiments/print.h"
+#include "experiments/shared_options.h"
 
 static const char summary[] = "Lists the processor and the GPUs, and says which of them --device auto takes, and why. A GPU is computed "
                               "on through libduet_cuda.so, which lies beside the program or is the file that DUET_CUDA names in the "
@@ -51,8 +52,11 @@ static void print_text(const char *processor, int processors, const dt_gpus *f)
                f->cuda % 1000 / 10);
     if (!f->backend)
         printf("cuda  not used: %s%s%s\n", f->why.message, *f->hint.message ? "; " : "", f->hint.message);
-    printf("\n--device auto takes %s%s\n", taken,
-           f->count > 1 && f->backend ? ", the first GPU; CUDA_VISIBLE_DEVICES chooses another" : "");
+    if (f->unfit)
+        printf("\n--device auto takes none while DUET_CUDA names what cannot be used\n");
+    else
+        printf("\n--device auto takes %s%s\n", taken,
+               f->count > 1 && f->backend ? ", the first GPU; CUDA_VISIBLE_DEVICES chooses another" : "");
 }
 
 static json_t *gpus_json(const dt_gpus *f)
@@ -66,19 +70,21 @@ static json_t *gpus_json(const dt_gpus *f)
     return list;
 }
 
-/* "why" is left out where the first GPU is used, "driver" and "driver_cuda" where they are not known. */
+/* "why" is left out where the first GPU is used, "hint" where there is nothing to do, "driver" and "driver_cuda" where they
+ * are not known. */
 static json_t *cuda_json(const dt_gpus *f)
 {
-    return json_pack("{s:b, s:s*, s:o, s:s, s:b, s:s*, s:o*}", "used", f->backend != NULL, "why",
-                     f->backend ? NULL : f->why.message, "gpus", gpus_json(f), "library", f->library, "simulated", f->simulated,
-                     "driver", *f->driver ? f->driver : NULL, "driver_cuda",
+    const char *hint = f->backend || !*f->hint.message ? NULL : f->hint.message;
+    return json_pack("{s:b, s:s*, s:s*, s:o, s:s, s:b, s:s*, s:o*}", "used", f->backend != NULL, "why",
+                     f->backend ? NULL : f->why.message, "hint", hint, "gpus", gpus_json(f), "library", f->library,
+                     "simulated", f->simulated, "driver", *f->driver ? f->driver : NULL, "driver_cuda",
                      f->cuda ? json_sprintf("%d.%d", f->cuda / 1000, f->cuda % 1000 / 10) : NULL);
 }
 
 static bool print_json(const char *processor, int processors, const dt_gpus *f, dt_error *error)
 {
-    json_t *o = json_pack("{s:s, s:{s:s, s:i}, s:o}", "auto", f->backend ? "cuda" : "cpu", "cpu", "name", processor, "processors",
-                          processors, "cuda", cuda_json(f));
+    json_t *o = json_pack("{s:s?, s:{s:s, s:i}, s:o}", "auto", f->unfit ? NULL : f->backend ? "cuda" : "cpu", "cpu", "name",
+                          processor, "processors", processors, "cuda", cuda_json(f));
     bool good = (o || dt_fail(error, "out of memory, or a name that is not UTF-8")) && dt_print_json(o, 2, error);
     json_decref(o);
     return good;
@@ -88,7 +94,7 @@ int dt_cmd_devices(int argc, char **argv)
 {
     bool json = false;
     const dt_option options[] = {
-        {"json", 0, DT_FLAG, &json, .help = "print one JSON object instead"},
+        DT_JSON_OPTION(json, ""),
     };
     const dt_usage usage = {"duet devices", NULL, summary, options, sizeof options / sizeof *options, .least = 0, .most = 0};
     char **arguments, processor[256];

@@ -12,6 +12,7 @@
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
+#include "experiments/shared_options.h"
 
 typedef struct settings {
     const char *weights, *real, *generated, *layer, *cache, *name, *out;
@@ -46,27 +47,26 @@ int dt_cmd_distance(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", .help = DT_WEIGHTS_HELP},
+        DT_WEIGHTS_OPTION(s.weights, false),
         {"features", 0, DT_FLAG, &s.files,
          .help = "REAL and GENERATED are safetensors files with \"features\" or \"images\" [n, d] and \"labels\" [n]"},
         {"layer", 'l', DT_CHOICE, &s.layer, "features|embedding",
-         "before the projection, or the unit-length embedding, which CMMD is meant for", .preset = "features"},
-        {"count", 'n', DT_INT, &s.count, "N", .help = "take only N images of each, drawn by the seed", .least = 2, .most = -1},
-        {"first", 0, DT_FLAG, &s.first, .help = "take the first N instead"},
-        {"k", 'k', DT_INT, &s.k, "K", "nearest neighbours that reach of precision and recall is measured by", "3", .least = 1,
+         "what to compare: features before the projection, or unit-length embeddings, which CMMD is meant for",
+         .preset = "features"},
+        {"count", 'n', DT_INT, &s.count, "N", .help = "take only N images of each, drawn by --seed (default: all)",
+         .least = 2, .most = -1},
+        {"first", 0, DT_FLAG, &s.first, .help = "with --count: take the first N instead"},
+        {"k", 'k', DT_INT, &s.k, "K", "nearest neighbours by which precision and recall measure reach", "3", .least = 1,
          .most = DT_MANIFOLD_K_MOST},
-        {"seed", 0, DT_LONG, &s.seed, "N", "of the draw, and of the subsets of KID's deviation", .preset = "1"},
-        {"cache", 0, DT_STRING, &s.cache, "DIR", .help = "keep features here instead of RUN/features"},
-        {"no-cache", 0, DT_FLAG, &s.no_cache,
-         .help = "neither keep features nor use kept ones; with --count only those images are encoded"},
-        {"name", 0, DT_STRING, &s.name, "TEXT", .help = "what to call these figures (default: the names of the data)"},
-        {"out", 'o', DT_STRING, &s.out, "FILE", .help = "put the results into this JSON file, for the report"},
-        {"json", 0, DT_FLAG, &s.json, .help = "print one JSON object instead of a table"},
-        {"batch", 'b', DT_INT, &s.batch, "N", "images in a step of the encoder", "128", .least = 1, .most = 65536},
-        {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0", .least = 0,
-         .most = 1024},
+        {"seed", 0, DT_LONG, &s.seed, "N", "seed of the draw, and of the subsets of KID's deviation", .preset = "1"},
+        DT_CACHE_OPTIONS(s.cache, s.no_cache, "features", "; with --count only those images are encoded"),
+        DT_NAME_OPTION(s.name, "the names of the data"),
+        DT_FINDINGS_OPTION(s.out),
+        DT_JSON_OPTION(s.json, ""),
+        DT_BATCH_OPTION(s.batch, "128", ""),
+        DT_THREADS_OPTION(0, s.threads, 1024),
         DT_DEVICE_OPTIONS(s.device),
-        {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION('q', s.quiet),
     };
     const dt_usage usage = {"duet distance", "REAL GENERATED", summary, options, sizeof options / sizeof options[0],
                             .least = 2,      .most = 2};
@@ -127,7 +127,7 @@ static bool compare_data(work *w, dt_error *error)
     const settings *s = w->s;
     if (!(w->real = dt_dataset_open(s->real, error)) || !(w->generated = dt_dataset_open(s->generated, error)) ||
         !(w->model = dt_load_weights("duet distance", s->weights, error)) ||
-        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
+        !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     if (!s->no_cache && !(w->cache = s->cache ? strdup(s->cache) : dt_features_folder(s->weights)))
         return dt_fail(error, "no memory");
@@ -174,6 +174,7 @@ static void print_table(const work *w)
            d->layer && !strcmp(d->layer, "embedding") ? "" : "  of features brought to unit length");
     printf("precision         %10.2f %%  k = %zu\n", 100 * d->precision, d->k);
     printf("recall            %10.2f %%\n", 100 * d->recall);
+    dt_device_print_note();
 }
 
 static bool tell(const work *w, dt_error *error)

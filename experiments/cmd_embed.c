@@ -12,6 +12,7 @@
 #include "experiments/load.h"
 #include "experiments/options.h"
 #include "experiments/progress.h"
+#include "experiments/shared_options.h"
 
 typedef struct settings {
     const char *weights, *data, *texts, *out;
@@ -46,20 +47,17 @@ int dt_cmd_embed(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
-         .required = true},
+        DT_WEIGHTS_OPTION(s.weights, true),
         {"out", 'o', DT_STRING, &s.out, "FILE", "where to write: NAME.safetensors or NAME.npy",
          .required = true},
         {"images", 0, DT_FLAG, &s.images, .help = "embed the images of DATA (default: images and captions)"},
         {"captions", 0, DT_FLAG, &s.captions, .help = "embed the captions of DATA"},
         {"texts", 0, DT_STRING, &s.texts, "FILE",
-         .help = "embed these texts, one a line, instead of captions; - is the standard input"},
-        {"batch", 'b', DT_INT, &s.batch, "N", "samples in a step of an encoder", "128", .least = 1,
-         .most = 65536},
-        {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
-         .least = 0, .most = 1024},
+         .help = "embed these texts, one a line, instead of captions; -: standard input"},
+        DT_BATCH_OPTION(s.batch, "128", ""),
+        DT_THREADS_OPTION(0, s.threads, 1024),
         DT_DEVICE_OPTIONS(s.device),
-        {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION('q', s.quiet),
     };
     const dt_usage usage = {"duet embed", "[DATA]", summary, options, sizeof options / sizeof options[0],
                             .least = 0,   .most = 1};
@@ -194,7 +192,7 @@ static bool run(work *w, const settings *s, dt_error *error)
     if (s->data && !(w->data = dt_dataset_open(s->data, error)))
         return false;
     if (!(w->model = dt_load_weights("duet embed", s->weights, error)) ||
-        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
+        !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     return (!s->images || embed_images(w, s, error)) && (!s->captions || embed_captions(w, s, error)) &&
            (!s->texts || embed_texts(w, s, (const char *const *)w->texts.items, w->texts.count, error)) &&

@@ -11,13 +11,14 @@
 #include "experiments/print.h"
 #include "experiments/progress.h"
 #include "experiments/run_folder.h"
+#include "experiments/shared_options.h"
 #include "experiments/suite.h"
 
 static const char summary[] =
     "Runs every task of a suite on every data set with every model, and prints one table: zero-shot classification, "
     "retrieval, the linear probe, and the classifier of a fine-tuned model. SUITE.json names them "
     "(experiments/suite.h). The results go to one JSON file after each task; what they hold already is not run again, unless "
-    "the model, the data or the task has changed.";
+    "the model, the data, the task or the precision has changed.";
 
 /* The figures that stand for a task in the table. */
 static bool is_chief(const char *key)
@@ -94,12 +95,12 @@ int dt_cmd_evaluate(int argc, char **argv)
     bool again = false, all = false, json = false, quiet = false;
     dt_device_options device = {0};
     const dt_option options[] = {
-        {"out", 'o', DT_STRING, &out, "FILE", .help = "the results (default: runs/SUITE-results.json)"},
-        {"again", 0, DT_FLAG, &again, .help = "run also what is done"},
+        {"out", 'o', DT_STRING, &out, "FILE", .help = "file of the results (default: runs/NAME-results.json of NAME.json)"},
+        {"again", 0, DT_FLAG, &again, .help = "also run what is done"},
         {"all", 'a', DT_FLAG, &all, .help = "print every figure, not only the chief ones"},
-        {"json", 0, DT_FLAG, &json, .help = "print one JSON list instead of a table"},
+        DT_JSON_OPTION(json, ""),
         DT_DEVICE_OPTIONS(device),
-        {"quiet", 'q', DT_FLAG, &quiet, .help = "no word of what is running"},
+        DT_QUIET_OPTION('q', quiet),
     };
     const dt_usage usage = {"duet evaluate", "SUITE.json", summary, options, sizeof options / sizeof *options,
                             .least = 1, .most = 1};
@@ -113,12 +114,12 @@ int dt_cmd_evaluate(int argc, char **argv)
     dt_suite_options o = {.results = out ? out : path, .again = again, .people = quiet ? NULL : stderr,
                                 .progress = dt_terminal_progress(quiet)};
     dt_suite *suite = dt_suite_load(words[0], &error);
-    bool good = suite && (o.backend = dt_device_open(&device, DT_DEVICE_SAY_NEWS, &error)) &&
+    bool good = suite && (o.backend = dt_device_open(&device, dt_device_news(quiet), &error)) &&
                 (out || dt_make_directories("runs", &error)) && dt_suite_run(suite, &o, &failed, &error);
     if (good && json)
         good = dt_print_json(dt_suite_results(suite), 2, &error);
     else if (good)
-        print_table(dt_suite_results(suite), all);
+        print_table(dt_suite_results(suite), all), dt_device_print_note();
     if (good && failed)
         good = dt_fail(&error, "%zu of the suite's tasks failed", failed);
     if (!good)

@@ -5,9 +5,10 @@
 #include "eval/export.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/load.h"
 
 static const char summary[] = "Writes a model as a folder that others load: hf for transformers' from_pretrained, open_clip "
-                              "for open_clip's \"local-dir:FOLDER\". IN is what --weights takes anywhere.";
+                              "for open_clip's \"local-dir:FOLDER\". IN is " DT_WEIGHTS_HELP ".";
 
 int dt_cmd_export(int argc, char **argv)
 {

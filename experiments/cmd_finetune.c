@@ -14,6 +14,7 @@
 #include "experiments/finetuner.h"
 #include "experiments/options.h"
 #include "experiments/run_folder.h"
+#include "experiments/shared_options.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -170,7 +171,7 @@ static bool prepare(run *r, const dt_device_options *device, bool restart, bool 
     char path[DT_RUN_PATH];
     if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_model(r, error) || !check_weights(r, error) ||
         !dt_finetune_data_open(&r->data, &r->config, error) ||
-        !(r->folder.backend = r->data.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)) || !make_head(r, error))
+        !(r->folder.backend = r->data.backend = dt_device_open(device, DT_DEVICE_SAY_NOTHING, error)) || !make_head(r, error))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     return open_feed(r, step, error) && open_tuner(r, resumes, error) && dt_run_claim(&r->folder, error) &&
@@ -413,18 +414,18 @@ int dt_cmd_finetune(int argc, char **argv)
     dt_device_options device = {0};
     const dt_option options[] = {
         {"weights", 'w', DT_STRING, &w.weights, "RUN|FILE", .help = "start from " DT_WEIGHTS_HELP},
-        {"train", 0, DT_STRING, &w.train, "DATA", .help = "a pair store or a folder of class folders; for texts also .csv, .tsv, .jsonl"},
+        {"train", 0, DT_STRING, &w.train, "DATA",
+         .help = "what to train on: a pair store or a folder of class folders; for texts also .csv, .tsv, .jsonl"},
         {"validation", 0, DT_STRING, &w.validation, "DATA", .help = "what to choose the best epoch by (default: a tenth of the training data)"},
         {"test", 0, DT_STRINGS, &w.test, "DATA", .help = "what to measure the result on"},
         {"tower", 0, DT_CHOICE, &w.tower, "image|text", .help = "which tower gets a classifier (default: image)"},
         {"head", 0, DT_CHOICE, &w.head, "zeroshot|new", .help = "start from the class prompts' embeddings (default for the image tower of --weights), or from nothing"},
         {"layers", 0, DT_STRING, &w.layers, "all|head|N", .help = "what is trained: everything, the head, or the last N blocks too (default: all)"},
         {"epochs", 0, DT_INT, &w.epochs, "N", .help = "passes over the training data (default: 10)", .least = 1, .most = 1 << 20},
-        {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json, else runs/finetune)"},
-        {"set", 's', DT_STRINGS, &w.set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-4"},
-        {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_RUN_OPTION(out, "DIR", ", else runs/finetune)"),
+        DT_CONFIG_OPTIONS(w.set, restart, "optimizer.lr=1e-4"),
         DT_DEVICE_OPTIONS(device),
-        {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION('q', quiet),
     };
     const dt_usage usage = {"duet finetune", "[CONFIG.json]",
                             "Trains a classifier on one tower of a model, by a configuration, by options, or both (options count "
@@ -436,6 +437,10 @@ int dt_cmd_finetune(int argc, char **argv)
     int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
     if (status >= 0)
         return status;
+    if (!count && !w.train && !w.set.count) {
+        fprintf(stderr, "duet finetune: nothing to train on; give CONFIG.json, or --weights and --train; see duet finetune --help\n");
+        return DT_EXIT_USAGE;
+    }
     dt_run_default_folder(count ? arguments[0] : "finetune", folder);
     run r = {.folder = {.path = out ? out : folder}};
     dt_run_catch_signals(&r.folder);

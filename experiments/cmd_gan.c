@@ -7,6 +7,7 @@
 #include "experiments/gan_views.h"
 #include "experiments/measure.h"
 #include "experiments/options.h"
+#include "experiments/shared_options.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -126,7 +127,7 @@ static bool prepare(gan *e, const dt_device_options *device, dt_error *error)
 {
     const dt_generative_config *c = &e->run.config;
     if ((c->train && !dt_generative_open_data(&e->run, error)) ||
-        !(e->run.folder.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)) || !make_model(e, error) ||
+        !(e->run.folder.backend = dt_device_open(device, DT_DEVICE_SAY_NOTHING, error)) || !make_model(e, error) ||
         !dt_measure_check(&e->run, "duet gan", e->config.classifier, error))
         return false;
     const dt_gan_config *g = &e->model->config.gan;
@@ -192,25 +193,39 @@ static int train_file(const char *file, const char *out, const dt_strings *set, 
     return status;
 }
 
+/* What is wrong with the words together, or NULL; `training`: one of those that a training alone has. */
+static const char *mistake(const dt_gan_draw *draw, int files, bool training)
+{
+    if ((draw->weights != NULL) == (files > 0))
+        return "expected a CONFIG.json to train by, or --weights to draw with, one of the two";
+    if (draw->weights)
+        return training ? "--set and --restart are for training, not for drawing with --weights" : NULL;
+    bool drawing = draw->prompts.count || draw->classes.count || draw->count || draw->text_weights || draw->seed != INT64_MIN;
+    return drawing ? "--prompt, --class, --count, --seed and --text-weights are for drawing with --weights" : NULL;
+}
+
 int dt_cmd_gan(int argc, char **argv)
 {
     const char *out = NULL;
     dt_strings set = {0};
-    dt_gan_draw draw = {.seed = 1};
+    dt_gan_draw draw = {.seed = INT64_MIN}; /* not given */
     bool restart = false, quiet = false;
     dt_device_options device = {0};
     const dt_option options[] = {
-        {"out", 'o', DT_STRING, &out, "DIR|FILE.png", .help = "folder of the run (default: runs/NAME of NAME.json); with -w where to draw to"},
-        {"set", 's', DT_STRINGS, &set, "KEY=VALUE", .help = "overrides a key of the configuration: --set generator.lr=1e-4"},
-        {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_RUN_OPTION(out, "DIR|FILE.png", "); with -w: where to draw to (default: samples.png)"),
+        DT_CONFIG_OPTIONS(set, restart, "generator.lr=1e-4"),
         DT_DEVICE_OPTIONS(device),
-        {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION('q', quiet),
         {"weights", 'w', DT_STRING, &draw.weights, "RUN|FILE", .help = "draw with a trained generator: a sheet (FILE.png), or one file a picture (DIR)"},
-        {"prompt", 'p', DT_STRINGS, &draw.prompts, "TEXT", .help = "what to draw, of a generator conditioned on text"},
-        {"class", 'c', DT_STRINGS, &draw.classes, "NAME", .help = "what to draw, of a generator conditioned on classes (default: all)"},
-        {"count", 'n', DT_INT, &draw.count, "N", .help = "pictures in all, rounded up to as many for each prompt or class (default: 64, or 8 for each)", .least = 1, .most = 1 << 24},
-        {"seed", 0, DT_LONG, &draw.seed, "N", .help = "of what is drawn (default: 1)"},
-        {"text-weights", 0, DT_STRING, &draw.text_weights, "RUN|FILE", .help = "whose text tower reads the prompts (default: that of the training)"},
+        {"prompt", 'p', DT_STRINGS, &draw.prompts, "TEXT", .help = "with -w: what to draw, of a generator conditioned on text"},
+        {"class", 'c', DT_STRINGS, &draw.classes, "NAME",
+         .help = "with -w: what to draw, of a generator conditioned on classes (default: all)"},
+        {"count", 'n', DT_INT, &draw.count, "N",
+         .help = "with -w: pictures in all, rounded up to as many for each prompt or class (default: 64, or 8 for each)",
+         .least = 1, .most = 1 << 24},
+        {"seed", 0, DT_LONG, &draw.seed, "N", .help = "with -w: seed of what is drawn (default: 1)"},
+        {"text-weights", 0, DT_STRING, &draw.text_weights, "RUN|FILE",
+         .help = "with -w: model whose text tower reads the prompts (default: that of the training)"},
     };
     const dt_usage usage = {"duet gan", "CONFIG.json | -w RUN",
                             "Trains a generator against a discriminator (experiments/gan_config.c names every key), or draws with a "
@@ -222,15 +237,14 @@ int dt_cmd_gan(int argc, char **argv)
     int count, status = dt_options_parse(&usage, argc, argv, &arguments, &count);
     if (status >= 0)
         return status;
-    if ((draw.weights != NULL) == (count > 0)) {
-        fprintf(stderr, "duet gan: expected a CONFIG.json to train by, or --weights to draw with, one of the two; see duet gan --help\n");
+    const char *wrong = mistake(&draw, count, restart || set.count);
+    if (wrong) {
+        fprintf(stderr, "duet gan: %s; see duet gan --help\n", wrong);
         return DT_EXIT_USAGE;
     }
-    if (draw.weights && (restart || quiet || set.count)) {
-        fprintf(stderr, "duet gan: --set, --restart and --quiet are for training, not for drawing with --weights\n");
-        return DT_EXIT_USAGE;
-    }
+    draw.seed = draw.seed == INT64_MIN ? 1 : draw.seed;
     draw.out = out;
     draw.device = &device;
+    draw.quiet = quiet;
     return draw.weights ? dt_gan_draw_run(&draw) : train_file(arguments[0], out, &set, &device, restart, quiet);
 }

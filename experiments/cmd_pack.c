@@ -14,6 +14,7 @@
 #include "data/png.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/shared_options.h"
 
 enum { CLASSES_BYTES_MAX = 64 << 20, CLASSES_MAX = 1 << 20 };
 
@@ -59,7 +60,7 @@ static const char *mistake(const struct settings *s, int count)
 
 int dt_cmd_pack(int argc, char **argv)
 {
-    struct settings s = {0};
+    struct settings s = {.show = -1};
     char **arguments;
     int count, status = read_options(&s, argc, argv, &arguments, &count);
     if (status >= 0)
@@ -83,7 +84,7 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
          .help = "caption for images that have only a class, {} being its name (default: a photo of a "
                  "{})"},
         {"classes", 0, DT_STRING, &s->classes, "FILE",
-         .help = "class names, one a line, in the order of labels"},
+         .help = "file of class names, one a line, in the order of labels"},
         {"image-column", 0, DT_STRING, &s->image_column, "NAME", .help = "table: column of paths"},
         {"caption-column", 0, DT_STRING, &s->caption_column, "NAME", .help = "table: column of captions"},
         {"class-column", 0, DT_STRING, &s->class_column, "NAME", .help = "table: column of classes"},
@@ -96,7 +97,7 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
              "table: a pair for every row, also where rows share their image; otherwise they become one pair "
              "with several captions"},
         {"split", 0, DT_CHOICE, &s->split, "train|validation|validation-cells|validation-objects|test|test-cells|test-objects|all",
-         .help = "emoji: which part",
+         .help = "emoji: which part of them",
          .preset = "all"},
         {"classes-out", 0, DT_STRING, &s->classes_out, "FILE.json",
          .help = "emoji: also write the classes, their prompts and attributes, for duet zeroshot --classes"},
@@ -105,19 +106,18 @@ static int read_options(struct settings *s, int argc, char **argv, char ***sourc
         {"lossless", 0, DT_FLAG, &s->lossless,
          .help = "keep every pixel of what is not JPEG already (PNG, raw pixels): it is stored as PNG"},
         {"quality", 'q', DT_INT, &s->quality, "N",
-         .help = "else the quality of the JPEG that it becomes", .preset = "95", .least = 1,
+         .help = "without --lossless: quality of the JPEG that it becomes", .preset = "95", .least = 1,
          .most = 100},
-        {"halve-chroma", 0, DT_FLAG, &s->halve_chroma, .help = "make it 4:2:0 instead of 4:4:4"},
+        {"halve-chroma", 0, DT_FLAG, &s->halve_chroma, .help = "make that JPEG 4:2:0 instead of 4:4:4"},
         {"limit", 'n', DT_LONG, &s->limit, "N", .help = "stop after so many pairs; 0: all", .preset = "0",
          .most = 0x1p53},
         {"strict", 0, DT_FLAG, &s->strict, .help = "stop at the first image or caption that is unusable"},
         {"bare", 0, DT_FLAG, &s->bare, .help = "take images that have neither caption nor class"},
         {"replace", 0, DT_FLAG, &s->replace, .help = "replace the store that is at FILE.lmdb"},
-        {"threads", 'j', DT_INT, &s->threads, "N", .help = "threads; 0: one a processor", .preset = "0",
-         .most = 64},
+        DT_THREADS_OPTION('j', s->threads, 64),
         {"list", 'l', DT_FLAG, &s->list, .help = "print what the stores SOURCE hold, as JSON"},
-        {"show", 's', DT_LONG, &s->show, "N", .help = "print pair N of the stores SOURCE, as JSON",
-         .preset = "-1", .least = -1, .most = 0x1p53},
+        {"show", 's', DT_LONG, &s->show, "N", .help = "print pair N of the stores SOURCE, counted from 0, as JSON",
+         .most = 0x1p53},
         {"jpeg", 0, DT_STRING, &s->jpeg, "FILE",
          .help = "with --show: write the image there instead, as it is stored, JPEG or PNG; -: standard output"},
     };

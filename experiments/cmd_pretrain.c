@@ -12,6 +12,7 @@
 #include "experiments/log.h"
 #include "experiments/options.h"
 #include "experiments/run_folder.h"
+#include "experiments/shared_options.h"
 #include "experiments/trainer.h"
 
 #include <math.h>
@@ -86,6 +87,15 @@ static dt_tokenizer *get_tokenizer(const run *r, bool resumes, dt_error *error)
     return learn_tokenizer(r, error);
 }
 
+static bool open_pairs(run *r, dt_error *error)
+{
+    if (!(r->pairs = dt_config_open_pairs(r->config.train, error)))
+        return false;
+    unsigned long long pairs = dt_pairs_count(r->pairs);
+    return (unsigned long long)r->config.batch_size <= pairs ||
+           dt_fail(error, "batch_size is %d, but there are only %llu pairs", r->config.batch_size, pairs);
+}
+
 static bool open_loader(run *r, dt_error *error)
 {
     dt_loader_options o = {.pairs = r->pairs, .tokenizer = r->model->tokenizer,
@@ -95,9 +105,6 @@ static bool open_loader(run *r, dt_error *error)
                            .seed = (uint64_t)r->config.seed, .batch = r->state.step, .threads = r->config.threads,
                            .cache_bytes = r->config.cache_bytes, .transform = r->transform,
                            .allocate = r->folder.backend->host_allocate, .release = r->folder.backend->host_release};
-    if ((uint64_t)o.batch_size > dt_pairs_count(r->pairs))
-        return dt_fail(error, "batch_size is %d, but there are only %llu pairs", o.batch_size,
-                       (unsigned long long)dt_pairs_count(r->pairs));
     return (r->loader = dt_loader_open(&o, error)) != NULL;
 }
 
@@ -133,8 +140,8 @@ static bool prepare(run *r, const dt_device_options *device, bool restart, bool 
     uint64_t step;
     char path[DT_RUN_PATH];
     if ((!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) ||
-        !(r->pairs = dt_config_open_pairs(r->config.train, error)) ||
-        !(r->folder.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)))
+        !open_pairs(r, error) ||
+        !(r->folder.backend = dt_device_open(device, DT_DEVICE_SAY_NOTHING, error)))
         return false;
     bool resumes = !restart && dt_run_checkpoint(r->folder.path, path, sizeof path, &step);
     if (!prepare_training(r, resumes, error) || !open_loader(r, error) ||
@@ -292,11 +299,10 @@ int dt_cmd_pretrain(int argc, char **argv)
     bool restart = false, quiet = false;
     dt_device_options device = {0};
     const dt_option options[] = {
-        {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json)"},
-        {"set", 's', DT_STRINGS, &set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-3"},
-        {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_RUN_OPTION(out, "DIR", ")"),
+        DT_CONFIG_OPTIONS(set, restart, "optimizer.lr=1e-3"),
         DT_DEVICE_OPTIONS(device),
-        {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION('q', quiet),
     };
     const dt_usage usage = {"duet pretrain", "CONFIG.json",
                             "Trains an image tower and a text tower together on packed pairs. The folder of the run "

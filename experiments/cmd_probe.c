@@ -14,6 +14,7 @@
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
+#include "experiments/shared_options.h"
 
 typedef struct settings {
     const char *weights, *train, *test, *validation, *C_text, *shots_text, *cache, *name, *out, *save;
@@ -57,40 +58,36 @@ int dt_cmd_probe(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", .help = DT_WEIGHTS_HELP},
+        DT_WEIGHTS_OPTION(s.weights, false),
         {"features", 0, DT_FLAG, &s.files,
          .help = "TRAIN, TEST and --validation are safetensors files with \"features\" or \"images\" [n, d] "
                  "and \"labels\" [n]"},
-        {"validation", 0, DT_STRING, &s.validation, "DATA", .help = "choose C on this data"},
+        {"validation", 0, DT_STRING, &s.validation, "DATA", .help = "choose C on this data (default: a part of TRAIN)"},
         {"validation-share", 0, DT_FLOAT, &s.share, "SHARE",
-         "without it: the share of TRAIN, class by class, that is held out to choose C on", "0.1", .least = 0,
+         "without --validation: the share of TRAIN, class by class, that is held out to choose C on", "0.1", .least = 0,
          .most = 1},
         {"after-projection", 0, DT_FLAG, &s.after_projection,
          .help = "probe the unit-length embeddings instead"},
         {"C", 'C', DT_STRING, &s.C_text, "sweep|C", "how to choose C, or its value", .preset = "sweep"},
         {"few-shot", 'k', DT_STRING, &s.shots_text, "K,...",
-         .help = "also train on so few images of each class: \"1,2,4,8,16\""},
-        {"seeds", 0, DT_INT, &s.seeds, "N", "draws for each number of shots", "3", .least = 1,
+         .help = "also train on so few images of each class: --few-shot 1,2,4,8,16"},
+        {"seeds", 0, DT_INT, &s.seeds, "N", "draws for each number of --few-shot", "3", .least = 1,
          .most = DT_SHOT_SEEDS_MAX},
         {"folds", 0, DT_INT, &s.folds, "K",
-         .help = "also K-fold cross-validation on TRAIN, class by class, at that C", .least = 2,
+         .help = "also K-fold cross-validation on TRAIN, class by class, at the C that was chosen", .least = 2,
          .most = 1000},
-        {"seed", 0, DT_LONG, &s.seed, "N", "of the part held out, the draws, the folds and the intervals",
+        {"seed", 0, DT_LONG, &s.seed, "N", "seed of the part held out, the draws, the folds and the intervals",
          .preset = "1"},
-        {"max-iterations", 0, DT_INT, &s.iterations, "N", "of a fit", "1000", .least = 1, .most = -1},
-        {"cache", 0, DT_STRING, &s.cache, "DIR", .help = "keep features here instead of RUN/features"},
-        {"no-cache", 0, DT_FLAG, &s.no_cache, .help = "neither keep features nor use kept ones"},
-        {"name", 0, DT_STRING, &s.name, "TEXT", .help = "what to call these figures (default: TEST's name)"},
-        {"out", 'o', DT_STRING, &s.out, "FILE",
-         .help = "put the results into this JSON file, for the report"},
+        {"max-iterations", 0, DT_INT, &s.iterations, "N", "most iterations of a fit", "1000", .least = 1, .most = -1},
+        DT_CACHE_OPTIONS(s.cache, s.no_cache, "features", ""),
+        DT_NAME_OPTION(s.name, "TEST's name"),
+        DT_FINDINGS_OPTION(s.out),
         {"save", 0, DT_STRING, &s.save, "FILE", .help = "write weights and bias to this .safetensors file"},
-        {"json", 0, DT_FLAG, &s.json, .help = "print one JSON object instead of a table"},
-        {"batch", 'b', DT_INT, &s.batch, "N", "images in a step of the encoder", "128", .least = 1,
-         .most = 65536},
-        {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
-         .least = 0, .most = 1024},
+        DT_JSON_OPTION(s.json, ""),
+        DT_BATCH_OPTION(s.batch, "128", ""),
+        DT_THREADS_OPTION(0, s.threads, 1024),
         DT_DEVICE_OPTIONS(s.device),
-        {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION(0, s.quiet),
     };
     const dt_usage usage = {
         "duet probe", "TRAIN [TEST]", summary, options, sizeof options / sizeof options[0],
@@ -201,7 +198,7 @@ static bool compute(work *w, dt_error *error)
     const settings *s = w->s;
     const dt_backend *backend;
     if (!open_data(w, error) || !(w->model = dt_load_weights("duet probe", s->weights, error)) ||
-        !(backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
+        !(backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     if (!s->no_cache && !(w->cache = s->cache ? strdup(s->cache) : dt_features_folder(s->weights)))
         return dt_fail(error, "no memory");
@@ -324,6 +321,7 @@ static void print_table(const work *w, const json_t *json)
     print_figures(r, json);
     print_shots(r->shots, r->shots_seconds);
     print_folds(r);
+    dt_device_print_note();
 }
 
 /* Fits that ended early are not wrong by much, but are told. */

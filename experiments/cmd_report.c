@@ -13,7 +13,7 @@ int dt_cmd_report(int argc, char **argv)
     const char *out = NULL;
     const dt_option options[] = {
         {"out", 'o', DT_STRING, &out, "FILE",
-         "where the comparison of several runs goes (default: compare.html)", .required = false},
+         "where to write the comparison of several runs (default: compare.html)", .required = false},
     };
     const dt_usage usage = {
         "duet report",

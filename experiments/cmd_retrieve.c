@@ -18,6 +18,7 @@
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
+#include "experiments/shared_options.h"
 
 enum { NAME_ROOM = 320 };
 static const char default_gallery[] = "retrieve.html";
@@ -63,11 +64,8 @@ int dt_cmd_retrieve(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
-         .required = true},
-        {"query", 'q', DT_STRINGS, &s.query_list, "TEXT", .help = "find images for a text"},
-        {"queries", 0, DT_STRING, &s.queries, "FILE",
-         .help = "the same, one a line; - is the standard input"},
+        DT_WEIGHTS_OPTION(s.weights, true),
+        DT_QUERY_OPTIONS(s.query_list, s.queries),
         {"image", 'm', DT_STRINGS, &s.image_list, "FILE|INDEX",
          .help = "find images like a picture: a JPEG or PNG file (with a / where its name is a number), or "
                  "an image of DATA by its "
@@ -77,25 +75,20 @@ int dt_cmd_retrieve(int argc, char **argv)
          .help = "read texts from the standard input and answer each at once"},
         {"top", 'k', DT_INT, &s.top, "N", "images or captions to find for each query", "5", .least = 1,
          .most = 10000},
-        {"captions", 0, DT_INT, &s.captions, "N", "captions of an image that are ranked; 0: all", "0",
+        {"captions", 0, DT_INT, &s.captions, "N", "captions of an image that count; 0: all", "0",
          .least = 0, .most = -1},
         {"gallery", 'g', DT_STRING, &s.gallery, "FILE",
          .help =
-             "the page with the pictures found (default: retrieve.html; with --json or --interactive none)"},
-        {"no-gallery", 0, DT_FLAG, &s.no_gallery, .help = "no such page"},
-        {"name", 0, DT_STRING, &s.name, "TEXT", .help = "what to call the figures (default: DATA's name)"},
-        {"out", 'o', DT_STRING, &s.out, "FILE",
-         .help = "put figures and found images into this JSON file, for the report"},
-        {"json", 0, DT_FLAG, &s.json,
-         .help = "print one JSON object instead of a table; with --interactive one a line"},
-        {"cache", 0, DT_STRING, &s.cache, "DIR", .help = "keep embeddings here instead of RUN/features"},
-        {"no-cache", 0, DT_FLAG, &s.no_cache, .help = "neither keep embeddings nor use kept ones"},
-        {"batch", 'b', DT_INT, &s.batch, "N", "samples in a step of an encoder", "128", .least = 1,
-         .most = 65536},
-        {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
-         .least = 0, .most = 1024},
+             "write a page with the pictures found (default: retrieve.html; with --json or --interactive none)"},
+        {"no-gallery", 0, DT_FLAG, &s.no_gallery, .help = "write no page"},
+        DT_NAME_OPTION(s.name, "DATA's name"),
+        DT_FINDINGS_OPTION(s.out),
+        DT_JSON_OPTION(s.json, "; with --interactive one object a line"),
+        DT_CACHE_OPTIONS(s.cache, s.no_cache, "embeddings", ""),
+        DT_BATCH_OPTION(s.batch, "128", ""),
+        DT_THREADS_OPTION(0, s.threads, 1024),
         DT_DEVICE_OPTIONS(s.device),
-        {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION(0, s.quiet),
     };
     const dt_usage usage = {"duet retrieve", "DATA",   summary, options, sizeof options / sizeof options[0],
                             .least = 1,      .most = 1};
@@ -339,6 +332,8 @@ static bool report(const work *w, dt_error *error)
         printf("%s", q ? "\n" : "");
         dt_print_query(&w->found[q], w->data);
     }
+    if (!w->s->json)
+        dt_device_print_note();
     if (fflush(stdout))
         return dt_fail(error, "cannot write to standard output");
     return ((!w->s->json && !w->s->out) || report_json(w, error)) && write_gallery(w, w->found, w->count, error) &&
@@ -457,7 +452,7 @@ static bool open_all(work *w, dt_error *error)
     if (!(w->data = dt_dataset_open(s->data, error)) || !gather_queries(w, error) ||
         !dt_dataset_captions(w->data, 0, &w->captions, error) ||
         !(w->model = dt_load_weights("duet retrieve", s->weights, error)) || !check(w, error) ||
-        !(w->backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error)))
+        !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     w->dim = (size_t)w->model->config.embed_dim;
     w->rows = __builtin_mul_overflow(w->count + 1, w->dim, &cells) ? NULL : calloc(cells, sizeof *w->rows);

@@ -254,7 +254,7 @@ static int encode(int argc, char **argv)
     const dt_option options[] = {
         {"tokenizer", 't', DT_STRING, &path, "FILE", tokenizer_help, .required = true},
         {"context", 'c', DT_INT, &context, "N",
-         .help = "as a model of N tokens sees it: start, text, end, zeros; 0: the text alone", .preset = "0",
+         .help = "ids as a model of N tokens sees them: start, text, end, zeros; 0: those of the text alone", .preset = "0",
          .least = 0, .most = CONTEXT_MOST},
     };
     const dt_usage usage = {

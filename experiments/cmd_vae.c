@@ -7,6 +7,7 @@
 #include "experiments/measure.h"
 #include "experiments/options.h"
 #include "experiments/progress.h"
+#include "experiments/shared_options.h"
 #include "experiments/vae_bound.h"
 #include "experiments/vae_trainer.h"
 #include "experiments/vae_views.h"
@@ -203,7 +204,7 @@ static bool prepare(vae *e, const dt_device_options *device, bool restart, dt_er
     bool resumes = !restart && dt_run_checkpoint(e->run.folder.path, path, sizeof path, &step);
     if (!make_model(e, error) || !check_codes(e, error) || !dt_generative_open_data(&e->run, error) ||
         (c->test && !(e->test = dt_dataset_open(c->test, error))) || !dt_measure_check(&e->run, "duet vae", NULL, error) ||
-        !(e->run.folder.backend = dt_device_open(device, DT_DEVICE_SAY_LATER, error)) ||
+        !(e->run.folder.backend = dt_device_open(device, DT_DEVICE_SAY_NOTHING, error)) ||
         (!resumes && !c->weights && !start_at_mean(e, error)))
         return false;
     const dt_backend *backend = e->run.folder.backend;
@@ -243,11 +244,10 @@ int dt_cmd_vae(int argc, char **argv)
     bool restart = false, quiet = false;
     dt_device_options device = {0};
     const dt_option options[] = {
-        {"out", 'o', DT_STRING, &out, "DIR", .help = "folder of the run (default: runs/NAME of NAME.json)"},
-        {"set", 's', DT_STRINGS, &set, "KEY=VALUE", .help = "overrides a key of the configuration: --set optimizer.lr=1e-3"},
-        {"restart", 0, DT_FLAG, &restart, .help = "begin anew where the folder holds a run already"},
+        DT_RUN_OPTION(out, "DIR", ")"),
+        DT_CONFIG_OPTIONS(set, restart, "optimizer.lr=1e-3"),
         DT_DEVICE_OPTIONS(device),
-        {"quiet", 'q', DT_FLAG, &quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION('q', quiet),
     };
     const dt_usage usage = {"duet vae", "CONFIG.json",
                             "Trains a variational autoencoder (ELBO, importance-weighted bound, or VQ-VAE) on packed pictures; "

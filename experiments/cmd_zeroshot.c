@@ -13,6 +13,7 @@
 #include "experiments/options.h"
 #include "experiments/print.h"
 #include "experiments/progress.h"
+#include "experiments/shared_options.h"
 
 typedef struct settings {
     const char *weights, *data, *classes, *name, *templates, *queries, *out;
@@ -47,33 +48,24 @@ int dt_cmd_zeroshot(int argc, char **argv)
 {
     settings s = {0};
     const dt_option options[] = {
-        {"weights", 'w', DT_STRING, &s.weights, "RUN|FILE", DT_WEIGHTS_HELP,
-         .required = true},
+        DT_WEIGHTS_OPTION(s.weights, true),
         {"classes", 'c', DT_STRING, &s.classes, "FILE|NAMES",
          .help = "classes instead of DATA's own: a .json file, a text file with one name a line, or names "
                  "with commas between"},
-        {"template", 't', DT_STRINGS, &s.template_list, "TEXT",
-         .help = "prompt with {} for the class name (default: \"" DT_DEFAULT_TEMPLATE "\")"},
-        {"templates", 0, DT_STRING, &s.templates, "FILE",
-         .help = "the same, one a line, or a list in a .json file (FILE.json#NAME for one of several)"},
+        DT_TEMPLATE_OPTIONS(s.template_list, s.templates),
         {"retrieval", 'r', DT_FLAG, &s.retrieval,
-         .help = "R@1, R@5, R@10 between the images and their captions"},
-        {"captions", 0, DT_INT, &s.captions, "N", "captions of an image that --retrieval uses; 0: all", "0",
+         .help = "find images and captions by each other: R@1, R@5, R@10"},
+        {"captions", 0, DT_INT, &s.captions, "N", "captions of an image that count; 0: all", "0",
          .least = 0, .most = -1},
-        {"query", 'q', DT_STRINGS, &s.query_list, "TEXT", .help = "find images for a text"},
-        {"queries", 0, DT_STRING, &s.queries, "FILE",
-         .help = "the same, one a line; - is the standard input"},
+        DT_QUERY_OPTIONS(s.query_list, s.queries),
         {"top", 'k', DT_INT, &s.top, "N", "images to find for each text", "5", .least = 1, .most = 10000},
-        {"name", 0, DT_STRING, &s.name, "TEXT", .help = "what to call these figures (default: DATA's name)"},
-        {"out", 'o', DT_STRING, &s.out, "FILE",
-         .help = "put figures and found images into this JSON file, for the report"},
-        {"json", 0, DT_FLAG, &s.json, .help = "print one JSON object instead of a table"},
-        {"batch", 'b', DT_INT, &s.batch, "N", "samples in a step of an encoder", "128", .least = 1,
-         .most = 65536},
-        {"threads", 0, DT_INT, &s.threads, "N", "threads that decode images; 0: one a processor", "0",
-         .least = 0, .most = 1024},
+        DT_NAME_OPTION(s.name, "DATA's name"),
+        DT_FINDINGS_OPTION(s.out),
+        DT_JSON_OPTION(s.json, ""),
+        DT_BATCH_OPTION(s.batch, "128", ""),
+        DT_THREADS_OPTION(0, s.threads, 1024),
         DT_DEVICE_OPTIONS(s.device),
-        {"quiet", 0, DT_FLAG, &s.quiet, .help = "no progress on the terminal"},
+        DT_QUIET_OPTION(0, s.quiet),
     };
     const dt_usage usage = {"duet zeroshot", "DATA",   summary, options, sizeof options / sizeof options[0],
                             .least = 1,      .most = 1};
@@ -131,7 +123,7 @@ static bool open_inputs(inputs *in, const settings *s, char *stem, size_t size, 
     in->model = in->data ? dt_load_weights("duet zeroshot", s->weights, error) : NULL;
     in->options.data = in->data;
     in->options.classes = in->classes;
-    return in->model && (in->options.backend = dt_device_open(&s->device, DT_DEVICE_SAY_NEWS, error));
+    return in->model && (in->options.backend = dt_device_open(&s->device, dt_device_news(s->quiet), error));
 }
 
 static void close_inputs(inputs *in)
@@ -159,6 +151,7 @@ static void print_table(const dt_zeroshot_result *result, const dt_dataset *data
         printf("%s", q || result->score_count ? "\n" : "");
         dt_print_query(&result->queries[q], data);
     }
+    dt_device_print_note();
 }
 
 static bool report(const settings *s, const dt_zeroshot_result *result, const dt_dataset *data, dt_error *error)

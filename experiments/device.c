@@ -43,6 +43,12 @@ void dt_device_note(json_t *found)
     json_object_set_new(found, "precision", json_string(dt_precision_name(opened.table.precision)));
 }
 
+void dt_device_print_note(void)
+{
+    if (opened.table.precision != DT_FP32)
+        printf("computed in %s\n", dt_precision_name(opened.table.precision));
+}
+
 const char *dt_device_words(void)
 {
     return opened.words;
@@ -95,6 +101,8 @@ const dt_backend *dt_device_open(const dt_device_options *asked, dt_device_sayin
         backend = take_cpu(asked, "as --device says", error);
     else if (find(&f, false))
         backend = take_gpu(asked, &f, error);
+    else if (f.unfit)
+        dt_fail(error, "%s; --device cpu does without", f.why.message);
     else if (!strcmp(wish, "auto"))
         backend = take_cpu(asked, f.why.message, error);
     else
@@ -138,23 +146,8 @@ static bool find_library(dt_gpus *f, bool *named)
     return dt_fail(&f->why, "%s is not beside the program", name);
 }
 
-/* Stays open until the program ends. */
-static void *load(dt_gpus *f)
-{
-    void *library = dlopen(f->library, RTLD_NOW | RTLD_LOCAL);
-    if (!library)
-        dt_fail(&f->why, "%s cannot be loaded: %s", f->library, dlerror());
-    return library;
-}
-
-/* What was named may be any library: that is told whether there is a driver or not. */
-static bool is_backend(dt_gpus *f, void *library)
-{
-    return dlsym(library, "dt_cuda") || dt_fail(&f->why, "%s is no CUDA backend of duet: it has no dt_cuda", f->library);
-}
-
-/* Sizes of what both sides share, 0 after the last; the build writes them beside each backend's kernels. An old library would
- * otherwise be called through a table that has moved on. */
+/* Numbers that tell what both sides share, 0 after the last; the build writes them beside each backend's kernels (Makefile). An old
+ * library would otherwise be called through a table that has moved on. */
 extern const size_t dt_cpu_contract[];
 
 static bool agrees(const size_t *contract)
@@ -165,14 +158,45 @@ static bool agrees(const size_t *contract)
     return contract[i] == dt_cpu_contract[i];
 }
 
+static bool other_version(dt_gpus *f)
+{
+    return dt_fail(&f->why, "%s was built from other sources than this program; \"make cuda\" builds it anew", f->library);
+}
+
+/* What the library wants of the program and does not find; an old one may want what is no longer there. */
+static bool of_duet(const char *problem)
+{
+    static const char wanted[] = "undefined symbol: ";
+    const char *symbol = strstr(problem, wanted);
+    return symbol && strstr(symbol, "dt_");
+}
+
+/* Opened, and found to be this program's; NULL: see why. Stays open until the program ends. */
+static void *load(dt_gpus *f)
+{
+    void *library = dlopen(f->library, RTLD_NOW | RTLD_LOCAL);
+    const char *problem = library ? NULL : dlerror();
+    if (problem && of_duet(problem))
+        other_version(f);
+    else if (problem)
+        dt_fail(&f->why, "%s cannot be loaded: %s", f->library, problem);
+    if (!library)
+        return NULL;
+    const size_t *contract = dlsym(library, "dt_cuda_contract");
+    if (!dlsym(library, "dt_cuda"))
+        dt_fail(&f->why, "%s is no CUDA backend of duet: it has no dt_cuda", f->library);
+    else if (!contract || !agrees(contract))
+        other_version(f);
+    else
+        return library;
+    return NULL;
+}
+
 static bool start(dt_gpus *f, void *library)
 {
     char message[DT_MESSAGE] = "";
     dt_cuda_entry *entry;
     *(void **)&entry = dlsym(library, "dt_cuda");
-    const size_t *contract = dlsym(library, "dt_cuda_contract");
-    if (!contract || !agrees(contract))
-        return dt_fail(&f->why, "%s is of another version than this program; make builds both", f->library);
     if ((f->backend = entry(message)))
         return true;
     if (!f->cuda)
@@ -272,14 +296,15 @@ static bool ask_driver(dt_gpus *f, dt_error *why)
                    gpu->minor, DT_GPU_MAJOR, f->count > 1 ? "; CUDA_VISIBLE_DEVICES can put another GPU first" : "");
 }
 
-/* Whether there is a GPU that can be used. `all`: asks the driver even where the library is not there. A library that was named must
- * be loaded to see whether it is the simulator. */
+/* Whether there is a GPU that can be used. `all`: asks the driver even where the library is not there. A library that was named is
+ * loaded first of all, to see whether it is one of this program, and whether it is the simulator. */
 static bool find(dt_gpus *f, bool all)
 {
     bool named;
     void *library = NULL;
     dt_error why;
-    bool good = find_library(f, &named) && (!named || ((library = load(f)) && is_backend(f, library)));
+    bool good = find_library(f, &named) && (!named || (library = load(f)));
+    f->unfit = named && !good;
     f->simulated = library && dlsym(library, "cudasim_thread_index");
     if (!f->simulated && (good || all)) {
         bool answers = ask_driver(f, &why);
@@ -287,5 +312,5 @@ static bool find(dt_gpus *f, bool all)
             f->why = why;
         good &= answers;
     }
-    return good && (library || ((library = load(f)) && is_backend(f, library))) && start(f, library);
+    return good && (library || (library = load(f))) && start(f, library);
 }

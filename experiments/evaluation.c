@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SETS_MAX = 64, TEMPLATES_MAX = 256, PATH = 4096 };
+enum { SETS_MAX = 64, TEMPLATES_MAX = 256, PATH = 4096, BATCH = 128 };
 
 typedef struct set {
     dt_zeroshot_options options;
@@ -49,7 +49,7 @@ static bool open_set(set *s, const dt_backend *backend, const json_t *json, dt_e
 {
     const char *data = NULL, *classes = NULL, *queries = NULL;
     const json_t *templates = NULL;
-    s->options = (dt_zeroshot_options){.top = 6, .backend = backend};
+    s->options = (dt_zeroshot_options){.top = 6, .batch = BATCH, .backend = backend};
     const dt_json_field fields[] = {
         {"name", DT_JSON_STRING, &s->options.name, .required = false},
         {"data", DT_JSON_STRING, &data, .required = true},
@@ -138,7 +138,7 @@ static bool run_set(dt_evaluation *e, set *s, dt_logger *log, int64_t step, bool
     s->options.query_count = last ? s->queries.count : 0;
     s->options.details = s->options.intervals = last;
     if (!dt_zeroshot_run(e->model, &s->options, &result, error))
-        return dt_fail_prefix(error, "evaluation");
+        return dt_fail_prefix(error, "evaluation, in batches of at most %d beside the training", BATCH);
     say_scores(log, &result, last);
     bool good = log_scores(log, step, &result, error);
     if (good && last) {

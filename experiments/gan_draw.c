@@ -37,6 +37,8 @@ static bool choose_names(work *w, dt_error *error)
     bool vector = w->config->condition == DT_CONDITION_VECTOR, class = w->config->condition == DT_CONDITION_CLASS;
     if (a->prompts.count && !vector)
         return dt_fail(error, "%s is not conditioned on text%s", a->weights, class ? "; choose with --class" : "; it draws without --prompt");
+    if (a->text_weights && !vector)
+        return dt_fail(error, "%s is not conditioned on text; it draws without --text-weights", a->weights);
     if (a->classes.count && !class)
         return dt_fail(error, "%s is not conditioned on classes%s", a->weights, vector ? "; choose with --prompt" : "; it draws without --class");
     if (!vector && !class)
@@ -59,7 +61,7 @@ static bool choose_names(work *w, dt_error *error)
 static bool load(work *w, dt_error *error)
 {
     if (!(w->model = dt_load_weights("duet gan", w->asked->weights, error)) ||
-        !(w->backend = dt_device_open(w->asked->device, DT_DEVICE_SAY_NEWS, error)))
+        !(w->backend = dt_device_open(w->asked->device, dt_device_news(w->asked->quiet), error)))
         return false;
     w->config = &w->model->config.gan;
     if (w->model->config.vision != DT_VISION_GAN)

@@ -11,6 +11,7 @@ typedef struct dt_gan_draw {
     int count;                          /* 0: 64, or 8 for each prompt or class */
     int64_t seed;
     const dt_device_options *device;
+    bool quiet; /* no word of the device */
 } dt_gan_draw;
 
 /* Gives the exit status. */

@@ -110,7 +110,10 @@ static bool make_player(dt_gan_trainer *t, player *p, const char *prefix, const 
     take_turn(t, p);
     record(t);
     p->plan = dt_plan_new(p->graph, backend, &(dt_plan_options){.batch = t->batch});
-    return p->plan || dt_fail(error, "%s", dt_graph_error(p->graph));
+    if (p->plan)
+        return true;
+    dt_fail(error, "%s", dt_graph_error(p->graph));
+    return dt_fail_prefix(error, "of the steps of both networks, the %.*s's alone", (int)strlen(prefix) - 1, prefix);
 }
 
 /* ---- The average ---- */

@@ -229,6 +229,11 @@ bool dt_log_event(dt_logger *log, int64_t step, const char *event, const dt_log_
     return end_line(log, error);
 }
 
+bool dt_log_quiet(const dt_logger *log)
+{
+    return log->quiet;
+}
+
 void dt_log_say(dt_logger *log, const char *format, ...)
 {
     if (log->drawn)

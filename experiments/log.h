@@ -57,4 +57,7 @@ bool dt_log_event(dt_logger *log, int64_t step, const char *event, const dt_log_
 /* A line for people, above the progress line; also when quiet. */
 void dt_log_say(dt_logger *log, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Whether the log was opened as quiet: then what goes without saying is better not said. */
+bool dt_log_quiet(const dt_logger *log);
+
 #endif

@@ -178,8 +178,8 @@ static bool in_range(const dt_option *option, const char *name, const char *text
     if (any || (value >= option->least && (open || value <= option->most)))
         return true;
     if (open)
-        return dt_fail(error, "%s: %s is out of range (at least %.15g)", name, text, option->least);
-    return dt_fail(error, "%s: %s is out of range (%.15g to %.15g)", name, text, option->least, option->most);
+        return dt_fail(error, "%s: %s is out of range (at least %.16g)", name, text, option->least);
+    return dt_fail(error, "%s: %s is out of range (%.16g to %.16g)", name, text, option->least, option->most);
 }
 
 static bool set_integer(const dt_option *option, const char *name, const char *text, dt_error *error)
@@ -301,11 +301,12 @@ static void help_entry(const dt_option *option, FILE *out)
     char letter[] = {'-', option->letter, ',', ' ', 0};
     int column = snprintf(left, sizeof left, "  %s--%s%s%s", option->letter ? letter : "    ", option->name,
                           *argument ? " " : "", argument);
-    const char *also = option->required             ? " (required)"
-                       : option->kind == DT_STRINGS ? " (may be repeated)"
-                                                    : "";
-    snprintf(right, sizeof right, "%s%s%s%s%s", option->help, also, option->preset ? " (default: " : "",
-             option->preset ? option->preset : "", option->preset ? ")" : "");
+    const char *also = option->required ? "required" : option->kind == DT_STRINGS ? "may be repeated" : "";
+    int length = (int)strlen(option->help);
+    bool ends = *also && length && option->help[length - 1] == ')'; /* a remark in brackets, which the other joins */
+    snprintf(right, sizeof right, "%.*s%s%s%s%s%s%s", length - ends, option->help, ends ? "; " : *also ? " (" : "", also,
+             *also ? ")" : "", option->preset ? " (default: " : "", option->preset ? option->preset : "",
+             option->preset ? ")" : "");
     if (column > COLUMN - 2)
         fprintf(out, "%s\n%*s", left, COLUMN, "");
     else

@@ -125,9 +125,11 @@ bool dt_run_say_device(const dt_run_folder *r, dt_logger *log, uint64_t step, ui
     bool changed = false;
     last_device(versions, step, before, sizeof before, &changed);
     snprintf(now, sizeof now, "%s in %s", r->backend->name, dt_precision_name(r->backend->precision));
-    dt_log_say(log, "device: %s", dt_device_words());
+    if (!dt_log_quiet(log))
+        dt_log_say(log, "device: %s", dt_device_words());
     if (config && step && strcmp(before, now)) {
-        dt_log_say(log, "begun on %s, goes on with %s: the numbers will be close, but not the same bits", before, now);
+        dt_log_say(log, "the steps before ran on %s, the next run on %s: the numbers will be close, but not the same bits",
+                   before, now);
         snprintf(key, sizeof key, "after step %" PRIu64, step);
         changed = versions && json_object_set_new(versions, key, json_string(now)) == 0;
     }

@@ -45,8 +45,9 @@ void dt_run_release_signals(dt_run_folder *run); /* from here a signal just ends
  * paths, NULL-terminated; NULL: none) may differ: what does not change the training. */
 bool dt_run_check_config(const dt_run_folder *run, const json_t *config, const char *const *free_keys, dt_error *error);
 
-/* Says what the run computes on, if steps are left. Where it goes on with another device or precision than the steps before, it says so,
- * for then it does not end with the same bits, and config.json gets "after step N" among its versions. */
+/* Says what the run computes on, if steps are left and the log is not quiet. Where the last steps before ran on another device or in
+ * another precision, it says so in any case, for then the run does not end with the same bits, and config.json gets "after step N"
+ * among its versions. */
 bool dt_run_say_device(const dt_run_folder *run, dt_logger *log, uint64_t step, uint64_t steps, dt_error *error);
 
 /* Makes the folder and keeps other processes out. */

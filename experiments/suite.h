@@ -33,7 +33,8 @@ dt_suite *dt_suite_load(const char *path, dt_error *error);
 void dt_suite_free(dt_suite *suite); /* NULL is allowed */
 
 typedef struct dt_suite_options {
-    const char *results; /* the JSON file: {"results": [{"key", "suite", "weights", "set", "task", "seconds", "figures"}]} */
+    const char *results; /* the JSON file: {"results": [{"key", "suite", "weights", "set", "task", "precision", "seconds",
+                            "figures"}]}; "precision" where it is not fp32 */
     bool again;          /* run also what is done */
     const dt_backend *backend;
     FILE *people;        /* a line for each task; NULL: none */
@@ -41,9 +42,9 @@ typedef struct dt_suite_options {
 } dt_suite_options;
 
 /* Runs what the results do not hold yet and writes them after each task, atomically: a suite that is interrupted goes on
- * where it was. What is done is known by a hash of the contents of model and data and of the task's settings, so it is run
- * again when one of them changes. A task that fails is told, is left out, and the next one runs; *failed counts them. False:
- * the results cannot be read or written. */
+ * where it was. What is done is known by a hash of the contents of model and data, of the task's settings and of the precision,
+ * so it is run again when one of them changes; results in another precision stay beside. A task that fails is told, is left
+ * out, and the next one runs; *failed counts them. False: the results cannot be read or written. */
 bool dt_suite_run(dt_suite *suite, const dt_suite_options *options, size_t *failed, dt_error *error);
 
 /* The results, in the order of the suite; borrowed. */

@@ -229,7 +229,14 @@ static bool same_text(const json_t *object, const char *key, const char *text)
     return own && !strcmp(own, text);
 }
 
-/* What is there from before comes after the new ones: of other suites always, of this one until all of it is through. */
+static const char *precision_of(const json_t *result)
+{
+    const char *precision = json_string_value(json_object_get(result, "precision"));
+    return precision ? precision : dt_precision_name(DT_FP32);
+}
+
+/* What is there from before comes after the new ones: of other suites and other precisions always, of this one until all of it is
+ * through. */
 static bool write_results(const dt_suite *suite, const dt_suite_options *options, const json_t *before, bool all, dt_error *error)
 {
     json_t *list = json_copy(suite->results);
@@ -238,7 +245,9 @@ static bool write_results(const dt_suite *suite, const dt_suite_options *options
     json_array_foreach((json_t *)before, i, old)
     {
         const char *key = json_string_value(json_object_get(old, "key"));
-        if (key && !find(list, key) && !(all && same_text(old, "suite", suite->name)))
+        bool ours = same_text(old, "suite", suite->name) &&
+                    !strcmp(precision_of(old), dt_precision_name(options->backend->precision));
+        if (key && !find(list, key) && !(all && ours))
             json_array_append(list, old);
     }
     json_t *whole = json_pack("{s:o}", "results", list);
@@ -266,8 +275,10 @@ static json_t *run_task(const work *w, dt_suite_task task, dt_error *error)
 /* One entry of the results. Figures from before may have been of the same model at another path. */
 static json_t *entry(const dt_suite *suite, const work *w, dt_suite_task task, const char *key, double seconds, json_t *figures)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:f, s:O}", "key", key, "suite", suite->name, "weights", w->weights, "set",
-                     w->name, "task", dt_suite_tasks[task], "seconds", seconds, "figures", figures);
+    dt_precision precision = w->options->backend->precision; /* what is there from before has the same: it is in the key */
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*, s:f, s:O}", "key", key, "suite", suite->name, "weights", w->weights, "set",
+                     w->name, "task", dt_suite_tasks[task], "precision",
+                     precision == DT_FP32 ? NULL : dt_precision_name(precision), "seconds", seconds, "figures", figures);
 }
 
 /* The result of one task, new or from before; NULL: it failed. */

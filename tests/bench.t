@@ -2,11 +2,6 @@
 # duet bench: measures two towers, a VAE's training and a GAN's, without any data, and refuses what does not go together.
 . tests/cli.sh
 
-says() { # NAME PATTERN: what the last command printed has it
-    grep -q -e "$2" said
-    report "$1" $?
-}
-
 cat >vae.json <<'END'
 {"model": {"vision_cfg": {"tower": "vae", "image_size": 8, "channels": 1, "network": "mlp", "widths": [16], "latent": 4,
                           "likelihood": "bernoulli"}},
@@ -32,6 +27,7 @@ cat >model.json <<'END'
 END
 
 run "a VAE's step, with the configuration's batch" 0 "vae.json, batch 10, " bench --vae vae.json -n 2
+says "the machine's own rate, and in what" "matrix product rate  *[0-9.]* GFLOP/s  *in fp32$"
 says "images a second and ms a step" " [1-9][0-9.]* images/s  [0-9.]* ms a step (processors: [0-9.]*)"
 says "its share of the product rate" "[0-9] GFLOP/s  *[0-9.]* % of the product rate"
 says "planned memory" "planned memory  *[0-9.]* MiB"
@@ -66,6 +62,8 @@ run "points of the plane, with a penalty" 0 "images/s" bench --gan ring.json -n 
 run "two towers" 0 "pairs/s" bench --model model.json -b 4 -n 1 --ops
 says "and their ops" "^  [a-z0-9_ ]* [0-9.]* ms  *[0-9.]* %  *[0-9]* GFLOP/s"
 run "two towers in JSON" 0 '"train_pairs_per_second"' bench --model model.json -b 4 -n 1 --json
+says "beside the machine's rate of products, whatever its precision" '"product_flops": '
+says "and their share of it" '"train_share_of_product": '
 
 run "one kind at a time" 2 "one of the two" bench --vae vae.json --gan gan.json
 for wrong in "--model ViT-B-32" "--chunk-size 2" "--vocabulary 100" "--decode ."; do
@@ -74,6 +72,8 @@ done
 run "no step to time" 2 "-n: 0 is out of range" bench --vae vae.json -n 0
 run "a batch of one" 2 "-b: 1 is out of range" bench --gan gan.json -b 1
 run "a batch that is not made of chunks" 2 "not a multiple of --chunk-size" bench --model model.json -b 4 -c 3
+run "no folder to decode, told at once" 1 "nowhere: cannot list" bench --model model.json -b 4 --decode nowhere
+run "a configuration is no model" 1 "vae.json: model: model: unknown key" bench --model vae.json
 run "no such file" 1 "cannot open absent.json" bench --vae absent.json
 run "keys of the other kind" 1 "vae.json: binarise: unknown key" bench --gan vae.json
 sed 's/"binarise": true, //' vae.json >plain.json

@@ -2,6 +2,7 @@
 #   $duet, $root          the program and the checkout, as absolute paths
 #   report NAME STATUS    one line of TAP; where STATUS is not 0 with what the last command said
 #   run NAME STATUS PATTERN WORDS...   runs duet; PATTERN (a grep one) is sought in all that it prints, kept in ./said
+#   says NAME PATTERN, lacks NAME PATTERN   what the last command printed has it, or has it not
 #   skip NAME WHY         a case that cannot run here
 #   finish                the plan; last
 root=$PWD
@@ -29,6 +30,16 @@ run() {
     got=$?
     [ "$got" -eq "$want" ] && grep -q -e "$pattern" said
     report "$name" $?
+}
+
+says() {
+    grep -q -e "$2" said
+    report "$1" $?
+}
+
+lacks() {
+    ! grep -q -e "$2" said
+    report "$1" $?
 }
 
 # kill_at_checkpoints FOLDER COUNT WORDS...   runs duet with WORDS, which train in FOLDER, and kills it each time a new checkpoint is there,

@@ -105,11 +105,11 @@ cut again
 run "in bfloat16 too" 0 "resumes after step 4 of 6" pretrain vit.json --out again --precision bf16
 same "with the same bits there" vit-bf16 again
 cut again
-run "a run of the device goes on with the CPU" 0 "^begun on cuda in bf16, goes on with cpu in fp32" pretrain vit.json --out again --device cpu
+run "a run of the device goes on with the CPU" 0 "^the steps before ran on cuda in bf16, the next run on cpu in fp32" pretrain vit.json --out again --device cpu
 near "nearby" vit-cpu again $rough 'loss'
 cp -r vit-cpu back
 cut back
-run "and one of the CPU with the device" 0 "^begun on cpu in fp32, goes on with cuda in fp32" pretrain vit.json --out back
+run "and one of the CPU with the device" 0 "^the steps before ran on cpu in fp32, the next run on cuda in fp32" pretrain vit.json --out back
 near "with the same numbers" vit-cpu back $exact '\w+'
 
 # ---- What a model is used for ----
@@ -151,7 +151,19 @@ cat >suite.json <<'END'
 {"name": "colours", "weights": "run", "sets": [{"name": "Ten", "data": "ten.lmdb", "tasks": ["zeroshot", "retrieval"]}]}
 END
 run "evaluate" 0 "^run  *Ten  *zeroshot  *top-1 accuracy" evaluate suite.json --device cuda --precision bf16
+run "again in float32" 0 "^run  *Ten  *zeroshot  *top-1 accuracy" evaluate suite.json --device cuda -q
+lacks "its table is of float32" "bf16"
+run "whose results take no place of the others" 0 "zeroshot: done before" evaluate suite.json --device cuda --precision bf16
+says "nor are they taken for them" "^computed in bf16$"
+cp runs/suite-results.json said
+[ "$(grep -c '"precision": "bf16"' said)" -eq 2 ] && [ "$(grep -c '"task"' said)" -eq 4 ]
+report "and the results hold both" $?
+run "evaluate is quiet" 0 "^run  *Ten" evaluate suite.json --device cuda -q
+lacks "of the device, too" "device"
 run "zeroshot in bf16" 0 '"note": "[^"]*in bf16"' zeroshot -w run ten.lmdb --json --device cuda --precision bf16
+run "a table says so" 0 "^computed in bf16$" zeroshot -w run ten.lmdb --device cuda --precision bf16 --quiet
+run "that of retrieval" 0 "^computed in bf16$" retrieve -w run ten.lmdb --device cuda --precision bf16
+run "that of the probe" 0 "^computed in bf16$" probe -w run ten.lmdb ten.lmdb --C 1 --device cuda --precision bf16
 run "says so in the whole, too" 0 '"precision": "bf16"' zeroshot -w run ten.lmdb --json --device cuda --precision bf16
 
 # ---- Fine-tuning ----
@@ -196,6 +208,8 @@ cut drawn-on
 run "a pair resumes" 0 "resumes after step 1 of 2" gan gan.json --set objective.penalty=r1 --out drawn-on
 same "to the same bits, the average of the generator too" r1-fp32 drawn-on
 run "draws" 0 "cats.png: 4 pictures; by rows: cat" gan -w r1-fp32 --class cat --count 4 --out cats.png
+run "draws quietly" 0 "cats.png: 4 pictures" gan -w r1-fp32 --class cat --count 4 --out cats.png --device cuda -q
+lacks "of the device" "device"
 run "draws many" 0 "drawn: 20 pictures" gan -w r1-fp32 --count 20 --out drawn
 for device in cpu cuda; do
     rm -rf run/features
@@ -247,6 +261,8 @@ run "no memory: what is needed, what there is" 1 \
     "$@" --set batch_size=40 --out large
 fits=$(sed -n 's/.*a batch of about \([0-9]*\) instead of 40 would fit.*/\1/p' said)
 run "a batch that fits (${fits:-none})" 0 "done: fits" "$@" --set "batch_size=${fits:-0}" --out fits
+run "of a GAN's two networks the one is named" 1 "of the steps of both networks, the [a-z]*tor's alone: .*no memory for .* MiB of intermediate" \
+    gan gan.json --set data.train=forty.lmdb --set batch_size=40 --out none
 LIMIT=200000
 run "no memory for what does not depend on the batch" 1 "no memory for the optimizer: [0-9]* parameters, .* the device has 0.2 MiB" \
     vae vae.json --out none

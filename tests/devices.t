@@ -3,16 +3,6 @@
 # libraries that answer in every possible way are made here, a few lines of C each.
 . tests/cli.sh
 
-says() { # NAME PATTERN: what the last command printed has it
-    grep -q -e "$2" said
-    report "$1" $?
-}
-
-lacks() { # NAME PATTERN: and it has not
-    ! grep -q -e "$2" said
-    report "$1" $?
-}
-
 unset DUET_CUDA CUDA_VISIBLE_DEVICES
 cat >vae.json <<'END'
 {"model": {"vision_cfg": {"tower": "vae", "image_size": 8, "channels": 1, "network": "mlp", "widths": [16], "latent": 4,
@@ -53,16 +43,25 @@ run "it is looked for beside the file that a link leads to" 1 "for $work/libduet
 duet=$work/alone
 
 export DUET_CUDA=nowhere.so
-run "a file that is not there" 1 "cuda: ./nowhere.so, which DUET_CUDA names, is not there" bench --vae vae.json --device cuda
+for device in cuda auto; do
+    run "a file that is not there, $device" 1 "^duet bench: ./nowhere.so, which DUET_CUDA names, is not there; --device cpu does without$" \
+        bench --vae vae.json --device $device
+done
+run "nor unasked is the CPU taken in its place" 1 "^duet bench: ./nowhere.so, which DUET_CUDA names" bench --vae vae.json
+run "unless the CPU is asked for" 0 "^device: cpu (as" bench --vae vae.json -n 1 --device cpu
 DUET_CUDA=vae.json
-run "one that is no library" 1 "cuda: ./vae.json cannot be loaded: " bench --vae vae.json --device cuda
+for device in cuda auto; do
+    run "one that is no library, $device" 1 "^duet bench: ./vae.json cannot be loaded: .*; --device cpu does without$" bench --vae vae.json --device $device
+done
 run "devices lists the processor" 0 "^cpu   .*, [1-9][0-9]* processor" devices
 says "and why there is no GPU" "^cuda  not used: ./vae.json cannot be loaded: "
-says "and what that comes to" "^--device auto takes cpu$"
+says "and what that comes to" "^--device auto takes none while DUET_CUDA names what cannot be used$"
 run "devices takes no words" 2 "unexpected argument" devices all
 "$duet" devices --json >devices.json 2>said
-grep -q '"auto": "cpu"' devices.json && grep -q '"used": false' devices.json && grep -q '"why": "./vae.json cannot' devices.json
+grep -q '"auto": null' devices.json && grep -q '"used": false' devices.json && grep -q '"why": "./vae.json cannot' devices.json
 report "devices in JSON" $?
+unset DUET_CUDA
+run "JSON has the text's hint" 0 "\"hint\": \"looked for $work/libduet_cuda.so, which make builds" devices --json
 
 # ---- Drivers ----
 
@@ -86,6 +85,7 @@ cat >library.c <<'END'
 #include <stdio.h>
 #include <string.h>
 extern const size_t dt_cpu_contract[];
+size_t dt_gone(int i);
 size_t dt_cuda_contract[64];
 __attribute__((constructor)) static void agree(void)
 {
@@ -128,7 +128,9 @@ driver hidden -DINIT=0 -DCOUNT=0 -DMAJOR=0
 driver small -DINIT=0 -DCOUNT=2 -DMAJOR=7
 driver old -DOLD -DINIT=0 -DCOUNT=1 -DMAJOR=8
 library refusing '-DANSWER="CUDA, looking for GPUs: the driver is too old"' -DDIFFERENCE=0
-library moved '-DANSWER=""' -DDIFFERENCE=8
+library moved '-DANSWER=""' -DDIFFERENCE='(i == 4 ? 8 : 0)'
+library reworded '-DANSWER=""' -DDIFFERENCE='!i'
+library older '-DANSWER=""' -DDIFFERENCE='dt_gone(i)' # the program has lost what it wants
 ${CC:-cc} -shared -fPIC -o other.so -x c - </dev/null
 
 cp good.so libduet_cuda.so
@@ -162,11 +164,26 @@ says "and why" "^cuda  not used: Imaginary 9000 has"
 
 export DUET_CUDA="$work/refusing.so"
 try "a library that finds nothing" good "CUDA, looking for GPUs: the driver is too old (the driver knows CUDA up to 12.4)$"
-DUET_CUDA=$work/moved.so
-try "a library of another version" good "$work/moved.so is of another version than this program; make builds both$"
+for old in moved reworded older; do
+    unset DUET_CUDA
+    cp $old.so libduet_cuda.so
+    try "an old library ($old)" good "$work/libduet_cuda.so was built from other sources than this program; \"make cuda\" builds it anew$"
+    run "is no reason to stop ($old)" 0 "^device: cpu ($work/libduet_cuda.so was built from other sources" bench --vae vae.json -n 1
+    export DUET_CUDA="$work/$old.so"
+    run "unless it is named ($old)" 1 "^duet bench: $work/$old.so was built from other sources than this program; .make cuda" bench --vae vae.json -n 1
+done
 DUET_CUDA=$work/other.so
-try "another library" good "$work/other.so is no CUDA backend of duet: it has no dt_cuda$"
+run "another library" 1 "^duet bench: $work/other.so is no CUDA backend of duet: it has no dt_cuda; --device cpu does without$" bench --vae vae.json -n 1
+made=$(dirname "$program")/cpu_families.c
+if [ -e "$made" ]; then
+    sum=$(cd "$root" && LC_ALL=C && cat $(ls kernels/*.h kernels/ops/*.h | LC_ALL=C sort) | cksum | cut -d' ' -f1)
+    grep -q "_contract\[\] = {1$sum," "$made"
+    report "sources are told apart by what their headers say" $?
+else
+    skip "sources are told apart by what their headers say" "$made is not there"
+fi
 
+cp good.so libduet_cuda.so
 unset DUET_CUDA
 run "a GPU that answers is taken" 0 "^device: cuda (Imaginary 9000, fp32)$" bench --vae vae.json -n 1
 run "unless the CPU is asked for" 0 "^device: cpu (as --device says)$" bench --vae vae.json -n 1 --device cpu
@@ -207,29 +224,43 @@ last() { # removes the last checkpoint, so that there is something to go on with
 }
 last
 run "goes on with the same" 0 "resumes after step 4 of 6" pretrain tiny.json --out run
-lacks "without a word" "begun on"
+lacks "without a word" "ran on"
 last
-run "goes on with another device" 0 "^begun on cuda in fp32, goes on with cpu in fp32: " pretrain tiny.json --out run --device cpu
+run "goes on with another device" 0 "^the steps before ran on cuda in fp32, the next run on cpu in fp32: " pretrain tiny.json --out run --device cpu
 last
-run "or another precision" 0 "^begun on cuda in fp32, goes on with cuda in tf32: " pretrain tiny.json --out run --precision tf32
+run "or another precision" 0 "^the steps before ran on cuda in fp32, the next run on cuda in tf32: " pretrain tiny.json --out run --precision tf32
 sed 's/"device"/"was"/; s/"precision"/"in"/' run/config.json >old
 cp old run/config.json
 last
-run "what has no device in it was begun on the CPU" 0 "^begun on cpu in fp32, goes on with cuda in fp32: " pretrain tiny.json --out run
+run "what has no device in it ran on the CPU" 0 "^the steps before ran on cpu in fp32, the next run on cuda in fp32: " pretrain tiny.json --out run
 last
-run "back to what it was before" 0 "^begun on cpu in fp32, goes on with cuda in tf32: " pretrain tiny.json --out run --precision tf32
+run "back to what it was before" 0 "^the steps before ran on cpu in fp32, the next run on cuda in tf32: " pretrain tiny.json --out run --precision tf32
 tr -d ' \n' <run/config.json >said
 says "config.json notes it" '"afterstep4":"cudaintf32"'
 run "a run that is done says nothing of devices" 0 "done: run/model" pretrain tiny.json --out run --device cpu
-lacks "neither now nor before" "begun on\|^device:"
+lacks "neither now nor before" "ran on\|^device:"
 run "config.json is a configuration as it is" 0 "done: again/model" pretrain run/config.json --out again --device cpu -q
+lacks "nor does a quiet one" "^device:"
+last
+run "a quiet one warns of another device" 0 "^the steps before ran on cpu in fp32, the next run on cuda in tf32: " pretrain tiny.json --out run --precision tf32 -q
+lacks "and says no more of it" "^device:"
 run "short commands say that a GPU is taken" 0 "^device: cuda (Imaginary 9000, fp32)$" embed -w run -o e.npy --images pairs.lmdb
+run "but not if they are to be quiet" 0 "8 images" embed -w run -o e.npy --images pairs.lmdb --device cuda -q
+lacks "nor where --device is given" "device:"
+for quiet in "distance --no-cache pairs.lmdb pairs.lmdb" "retrieve --no-gallery --no-cache pairs.lmdb" "zeroshot -r pairs.lmdb" \
+    "classify --classes a,b pairs.lmdb"; do
+    set -- $quiet
+    run "quiet: $1" 0 "" "$@" -w run --quiet --device cuda
+    lacks "quiet: $1 says nothing of the device" "device:"
+done
 rm libduet_cuda.so
 run "and nothing of the CPU" 0 "8 images" embed -w run -o e.npy --images pairs.lmdb
 lacks "which is a matter of course" "device:"
 run "unless it was asked for" 0 "^device: cpu" embed -w run -o e.npy --images --device cpu pairs.lmdb
-export DUET_CUDA=nowhere.so
-run "or a library was, in vain" 0 "^device: cpu (./nowhere.so, which DUET_CUDA names" embed -w run -o e.npy --images pairs.lmdb
+export DUET_CUDA="$work/good.so"
+with_driver alone
+run "or a library was, in vain" 0 "^device: cpu (the NVIDIA driver lists no GPU)$" embed -w run -o e.npy --images pairs.lmdb
+with_driver good
 unset DUET_CUDA
 
 # Features of another precision are other features.

@@ -242,7 +242,7 @@ texts="finetune -w run --tower text --out wrong --train"
 refused "no weights" 1 "expected either weights" finetune --train train.lmdb --out wrong
 refused "weights and model" 1 "expected either weights" $tune --set model=pixels-28px
 refused "no such run" 1 "nothing: no such file or run" finetune -w nothing --train train.lmdb --out wrong
-refused "no data" 1 "data.train" finetune -w run --out wrong
+refused "no data" 2 "nothing to train on; give CONFIG.json, or --weights and --train" finetune -w run --out wrong
 refused "no such data" 1 "nothing.lmdb" finetune -w run --train nothing.lmdb --out wrong
 refused "a batch larger than the data" 1 "batch_size is 1000, but there are only 86 samples" $tune --set batch_size=1000
 refused "a batch much larger" 1 "batch_size is 10000000, but there are only 86 samples" $tune --set batch_size=10000000

@@ -77,6 +77,7 @@ run "R1 on pictures with classes" 0 "done: r1" gan class.json --out r1 --set mod
 run "a classifier without classes" 1 "not conditioned on classes" gan gan.json --out bad --set measure.classifier=run
 run "training options for drawing" 2 "for training" gan -w whole --restart
 run "a class twice" 1 "given twice" gan -w whole --class cat --class cat --out twice
+run "words for classes" 1 "whole is not conditioned on text; it draws without --text-weights" gan -w whole --text-weights run
 run "a sheet that is no PNG" 1 "sheets are written as PNG" gan -w whole --out sheet.jpg
 run "a classifier of points" 1 "points of the plane" finetune -w ring --head new --train ten.lmdb --validation ten.lmdb --out bad --set batch_size=4
 run "nothing to do" 2 "expected a CONFIG.json" gan
@@ -92,4 +93,7 @@ run "classes of data that has none" 1 "the data has no classes" gan plain.json -
 run "a training that diverges says where" 1 "is not finite; it began here: .*there was no checkpoint yet" gan ring.json --out nan \
     --set objective.loss=wasserstein --set objective.penalty=none --set discriminator.lr=1000 --set discriminator.kind=sgd \
     --set generator.lr=1000 --set generator.kind=sgd
+for words in "--class 3" "--count 4" "--seed 1" "--prompt cat" "--text-weights run"; do
+    run "no ${words% *} in a training" 2 "are for drawing with --weights" gan absent.json $words
+done
 finish

@@ -123,4 +123,5 @@ else
     n=$((n + 1))
     echo "ok $n - a file that may not grow # SKIP ulimit -f cannot be set here"
 fi
+run "a pair before the first" 2 "show: -1 is out of range (0 to 9007199254740992)" pack --show -1 nothing.lmdb
 finish

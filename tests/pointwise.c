@@ -1,5 +1,5 @@
 /* Pointwise ops: values against float64, first and second derivatives against differences, broadcasting, chains. */
-#include "tests/op_check.h"
+#include "tests/op_bf16.h"
 
 #include <float.h>
 
@@ -363,6 +363,36 @@ static void check_refusals(void)
     op_end(&r);
 }
 
+OP(add_relu, dt_relu(dt_add(x[0], x[1])))
+OP(add_three, dt_relu(dt_add(dt_add(x[0], x[1]), x[2])))
+OP(crossed, dt_sub(dt_mul(x[0], dt_add(x[0], x[1])), dt_mul(dt_sub(x[1], x[0]), x[2])))
+OP(one_gelu, dt_gelu(x[0]))
+
+static dt_tensor *many_slots(dt_tensor **x, const void *context)
+{
+    (void)context;
+    dt_tensor *a = dt_mul(x[0], x[1]), *b = dt_sub(x[0], x[2]), *d = dt_add(a, b);
+    return dt_add(dt_mul(dt_mul(d, a), b), dt_mul(d, x[1]));
+}
+
+/* Chains of one step and of more, in whole blocks of threads and with a rest. */
+static void check_narrow_chains(void)
+{
+    const int64_t sizes[] = {100, 4096, 9001};
+    const op_case chains[] = {{.name = "a sum, relu", .build = add_relu, .inputs = 2},
+                              {.name = "three terms, relu", .build = add_three, .inputs = 3},
+                              {.name = "crossed terms", .build = crossed, .inputs = 3},
+                              {.name = "many slots", .build = many_slots, .inputs = 3},
+                              {.name = "gelu", .build = one_gelu, .inputs = 1}};
+    for (size_t i = 0; i < sizeof chains / sizeof *chains; i++)
+        for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+            op_case c = chains[i];
+            for (int k = 0; k < c.inputs; k++)
+                c.shape[k] = dt_dims(sizes[s]);
+            op_bf16(&c, 0);
+        }
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -379,5 +409,7 @@ int main(void)
     check_chain();
     check_wide();
     check_refusals();
+    if (op_backend() != dt_cpu())
+        check_narrow_chains();
     return done();
 }

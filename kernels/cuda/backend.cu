@@ -96,16 +96,37 @@ void limit(float *x, size_t count, float low, float high)
     good(cudaGetLastError(), "keeping within limits");
 }
 
-__global__ void blend_kernel(float *to, const float *from, int64_t count, float keep)
+/* to = keep to + take from. count is a multiple of V. */
+template <int V> __global__ void blend_kernel(float *to, const float *from, int64_t count, float keep, float take)
 {
-    for (int64_t i = dt_thread(); i < count; i += dt_threads())
-        to[i] = keep * to[i] + (1 - keep) * from[i];
+    for (int64_t i = dt_thread() * V; i < count; i += dt_threads() * V) {
+        float x[V], y[V];
+        dt_load_some<V>(to, i, x);
+        dt_load_some<V>(from, i, y);
+        for (int k = 0; k < V; k++)
+            x[k] = keep * x[k] + take * y[k];
+        dt_store_some<V>(to, i, x);
+    }
+}
+
+void blend_and_take(float *to, const float *from, size_t count, float keep, float take)
+{
+    dt_by_fours(count % 4 == 0 && dt_aligned4(to) && dt_aligned4(from), [&](auto four) {
+        DT_LAUNCH(blend_kernel<four()>, dt_grid((int64_t)count, four() * DT_BLOCK), DT_BLOCK, 0, to, from, (int64_t)count, keep,
+                  take);
+    });
 }
 
 void blend(float *to, const float *from, size_t count, float keep)
 {
-    DT_LAUNCH(blend_kernel, dt_grid((int64_t)count, DT_BLOCK), DT_BLOCK, 0, to, from, (int64_t)count, keep);
+    blend_and_take(to, from, count, keep, 1 - keep);
     good(cudaGetLastError(), "averaging");
+}
+
+void add(float *to, const float *from, size_t count)
+{
+    blend_and_take(to, from, count, 1, 1);
+    good(cudaGetLastError(), "adding");
 }
 
 __global__ void moment_kernel(dt_moment *to, dt_moment now)
@@ -124,16 +145,17 @@ __global__ void quiet_kernel(int *raised)
     raised[threadIdx.x] = DT_QUIET;
 }
 
-__global__ void add_kernel(float *to, const float *from, int64_t count)
+/* Calls visit with a number of neighbours, as a constant, and where they begin, for all that this thread has of a stretch: four
+ * at a time where the stretch allows it, as those of parameters do, which begin and end at multiples of 16. */
+template <class Visit> __device__ __forceinline__ void walk_along(const dt_stretch &s, Visit visit)
 {
-    for (int64_t i = dt_thread(); i < count; i += dt_threads())
-        to[i] += from[i];
-}
-
-void add(float *to, const float *from, size_t count)
-{
-    DT_LAUNCH(add_kernel, dt_grid((int64_t)count, DT_BLOCK), DT_BLOCK, 0, to, from, (int64_t)count);
-    good(cudaGetLastError(), "adding");
+    const int64_t from = (int64_t)s.from, end = from + s.count;
+    if ((from | end) % 4 == 0)
+        for (int64_t i = from + 4 * threadIdx.x; i < end; i += 4 * DT_BLOCK)
+            visit(std::integral_constant<int, 4>(), i);
+    else
+        for (int64_t i = from + threadIdx.x; i < end; i += DT_BLOCK)
+            visit(std::integral_constant<int, 1>(), i);
 }
 
 /* Block p of n sums every n-th stretch from its own on; n follows from their number, so that the additions are the same whatever
@@ -143,9 +165,13 @@ __global__ void squares_kernel(const float *x, const dt_stretch *stretch, int64_
     DT_SHARED(double, room, DT_BLOCK / DT_WARP);
     double sum = 0;
     for (int64_t k = blockIdx.x; k < stretches; k += gridDim.x) {
-        const dt_stretch s = stretch[k];
-        for (uint64_t i = s.from + threadIdx.x; i < s.from + s.count; i += DT_BLOCK)
-            sum += (double)x[i] * x[i];
+        walk_along(stretch[k], [&](auto wide, int64_t i) {
+            constexpr int V = decltype(wide)::value;
+            float v[V];
+            dt_load_some<V>(x, i, v);
+            for (int e = 0; e < V; e++)
+                sum += (double)v[e] * v[e];
+        });
     }
     sum = dt_team_reduce<DT_BLOCK>(sum, dt_plus<double>(), room);
     if (threadIdx.x == 0)
@@ -184,16 +210,25 @@ __global__ void adamw_kernel(dt_adamw_step s)
     float rate = lr / s.bias1, root = 1 / sqrtf(s.bias2), scale = s.clip->scale;
     if (!s.clip->finite)
         return;
-    for (uint64_t i = part.from + threadIdx.x; i < part.from + part.count; i += DT_BLOCK) {
-        float p = s.value[i], g = s.gradient[i] * scale + l2 * p;
-        float m = s.beta1 * s.m[i] + (1 - s.beta1) * g, v = s.beta2 * s.v[i] + (1 - s.beta2) * g * g;
-        p = p * keep - rate * m / (sqrtf(v) * root + s.eps);
-        s.m[i] = m;
-        s.v[i] = v;
-        s.value[i] = p;
+    walk_along(part, [&](auto wide, int64_t i) {
+        constexpr int V = decltype(wide)::value;
+        float p[V], gradient[V], m[V], v[V];
+        dt_load_some<V>(s.value, i, p);
+        dt_load_some<V>(s.gradient, i, gradient);
+        dt_load_some<V>(s.m, i, m);
+        dt_load_some<V>(s.v, i, v);
+        for (int k = 0; k < V; k++) {
+            float g = gradient[k] * scale + l2 * p[k];
+            m[k] = s.beta1 * m[k] + (1 - s.beta1) * g;
+            v[k] = s.beta2 * v[k] + (1 - s.beta2) * g * g;
+            p[k] = p[k] * keep - rate * m[k] / (sqrtf(v[k]) * root + s.eps);
+        }
+        dt_store_some<V>(s.m, i, m);
+        dt_store_some<V>(s.v, i, v);
+        dt_store_some<V>(s.value, i, p);
         if (s.narrowed)
-            dt_store((dt_bf16 *)s.narrowed, (int64_t)i, p);
-    }
+            dt_store_some<V>((dt_bf16 *)s.narrowed, i, p);
+    });
 }
 
 void adamw(const dt_adamw_step *s)
@@ -209,15 +244,23 @@ __global__ void sgd_kernel(dt_sgd_step s)
     float lr = s.lr * part.rate, scale = s.clip->scale;
     if (!s.clip->finite)
         return;
-    for (uint64_t i = part.from + threadIdx.x; i < part.from + part.count; i += DT_BLOCK) {
-        float p = s.value[i], g = s.gradient[i] * scale + part.decay * p;
-        float v = s.first ? g : s.momentum * s.velocity[i] + g;
-        p -= lr * (s.nesterov ? g + s.momentum * v : v);
-        s.velocity[i] = v;
-        s.value[i] = p;
+    walk_along(part, [&](auto wide, int64_t i) {
+        constexpr int V = decltype(wide)::value;
+        float p[V], gradient[V], v[V] = {};
+        dt_load_some<V>(s.value, i, p);
+        dt_load_some<V>(s.gradient, i, gradient);
+        if (!s.first)
+            dt_load_some<V>(s.velocity, i, v);
+        for (int k = 0; k < V; k++) {
+            float g = gradient[k] * scale + part.decay * p[k];
+            v[k] = s.first ? g : s.momentum * v[k] + g;
+            p[k] -= lr * (s.nesterov ? g + s.momentum * v[k] : v[k]);
+        }
+        dt_store_some<V>(s.velocity, i, v);
+        dt_store_some<V>(s.value, i, p);
         if (s.narrowed)
-            dt_store((dt_bf16 *)s.narrowed, (int64_t)i, p);
-    }
+            dt_store_some<V>((dt_bf16 *)s.narrowed, i, p);
+    });
 }
 
 void sgd(const dt_sgd_step *s)

@@ -141,7 +141,7 @@ size_t lay_out(plan *p, bool gradient, bool tallies)
     p->features = take(&used, p->narrow ? 2 * p->n * p->feature_stride : 0, sizeof(dt_bf16));
     p->logits = take(&used, (int64_t)area, sizeof(float));
     p->slopes = p->narrow && gradient ? take(&used, (int64_t)area, sizeof(dt_bf16)) : p->logits;
-    p->row_part = take(&used, tallies ? dt_parts(p->stride, CHUNK) * p->stride : 0, sizeof(tally));
+    p->row_part = take(&used, tallies ? dt_parts(p->stride, STRETCH) * p->stride : 0, sizeof(tally));
     p->column_part = take(&used, tallies ? strips * p->stride : 0, sizeof(tally));
     p->sum = take(&used, tallies ? 2 * p->n : 0, sizeof(total));
     p->pairs = take(&used, tallies ? p->n : 0, sizeof(float));
@@ -241,8 +241,9 @@ void merge_tile(const work &w, const tile &t)
     total *sum = place<total>(w, p->sum);
     int64_t half = dt_parts(p->n, DT_WARP);
     dim3 grid = grid_of(t);
-    lines_of_tile rows = {place<tally>(w, p->row_part), (int)grid.x, p->stride, t.rows, t.j == 0, t.j + t.columns == p->n,
-                          sum + t.i, (float *)w.call->out[1] + t.i, place<float>(w, p->pairs) + t.i, w.part + t.i / DT_WARP};
+    lines_of_tile rows = {place<tally>(w, p->row_part), (int)dt_parts(t.columns, STRETCH), p->stride, t.rows, t.j == 0,
+                          t.j + t.columns == p->n, sum + t.i, (float *)w.call->out[1] + t.i,
+                          place<float>(w, p->pairs) + t.i, w.part + t.i / DT_WARP};
     lines_of_tile columns = {place<tally>(w, p->column_part), (int)grid.y, p->stride, t.columns, t.i == 0,
                              t.i + t.rows == p->n, sum + p->n + t.j, (float *)w.call->out[2] + t.j, NULL,
                              w.part + half + t.j / DT_WARP};

@@ -208,7 +208,8 @@ template <class T> static __device__ __forceinline__ void dt_store4(T *x, int64_
     dt_four<T> four;
     for (int k = 0; k < 4; k++)
         dt_narrow_to(&four.of[k], from[k]);
-    *reinterpret_cast<dt_four<T> *>(x + i) = four;
+    /* i & -4 is i: nvcc makes four stores where it does not see that i is a multiple of 4. */
+    *reinterpret_cast<dt_four<T> *>(x + (i & -4)) = four;
 }
 
 /* V neighbours: four, or one wherever it lies. */

@@ -31,6 +31,12 @@ __device__ __forceinline__ quad my_quad(const tile &t)
     return {column, left < 0 ? 0 : left < 4 ? left : 4};
 }
 
+/* Are all rows of the patch from r on there, and all columns of the thread? */
+__device__ __forceinline__ bool is_whole(const tile &t, quad q, int r)
+{
+    return q.count == 4 && r + PATCH <= t.rows;
+}
+
 __device__ __forceinline__ void load_quad(const float *x, int at, int count, float to[4])
 {
     if (count == 4)
@@ -150,25 +156,26 @@ struct sigmoid_slope : sigmoid_rule {
     }
 };
 
-/* One patch of `rows` rows from `r` on: all is loaded before the first is used. */
-template <class Rule, class T>
+/* One patch from row r on: all is asked for before the last is used. WHOLE: is_whole, and no element needs to be looked for. */
+template <bool WHOLE, class Rule, class T>
 __device__ __forceinline__ sums sweep_patch(const float *x, const tile &t, const Rule &rule, const typename Rule::mine &m,
                                             quad q, int r, T *g)
 {
     float v[PATCH][4];
     sums s = {0, 0};
     int rows = t.rows - r, diagonal = (int)(t.i - t.j) + r - q.column; /* k of the pair in the patch's first row */
+    const int count = WHOLE ? 4 : q.count;
     for (int p = 0; p < PATCH; p++)
-        if (p < rows)
-            load_quad(x, (r + p) * t.stride + q.column, q.count, v[p]);
+        if (WHOLE || p < rows)
+            load_quad(x, (r + p) * t.stride + q.column, count, v[p]);
     for (int p = 0; p < PATCH; p++)
-        if (p < rows) {
+        if (WHOLE || p < rows) {
             float row = rule.row(r + p);
             for (int k = 0; k < 4; k++)
-                if (k < q.count)
+                if (k < count)
                     v[p][k] = rule.apply(m, row, k, v[p][k], diagonal + p == k, s);
             if (Rule::WRITES)
-                store_quad(g, (r + p) * t.stride + q.column, q.count, v[p]);
+                store_quad(g, (r + p) * t.stride + q.column, count, v[p]);
         }
     return s;
 }
@@ -182,7 +189,7 @@ template <class Rule, class T> __global__ void sweep_kernel(const float *x, tile
     int first = blockIdx.y * t.strip, end = first + t.strip < t.rows ? first + t.strip : t.rows;
     double one = 0, two = 0;
     for (int r = first; r < end && q.count; r += PATCH) {
-        sums s = sweep_patch(x, t, rule, m, q, r, g);
+        sums s = is_whole(t, q, r) ? sweep_patch<true>(x, t, rule, m, q, r, g) : sweep_patch<false>(x, t, rule, m, q, r, g);
         one += s.first;
         two += s.second;
     }

@@ -7,7 +7,11 @@
 namespace
 {
 
-enum { MERGE_ROWS = DT_BLOCK / DT_WARP };
+enum {
+    MERGE_ROWS = DT_BLOCK / DT_WARP,
+    STRETCH = 4 * DT_WARP,         /* columns of a warp, for which it sums rows */
+    LANES_TO_ROW = DT_WARP / PATCH /* which know the sum of a row */
+};
 
 /* A sum of exp(logit) so far is sum exp(most). */
 template <class T> struct alignas(2 * sizeof(T)) running {
@@ -33,27 +37,24 @@ struct higher {
     }
 };
 
-/* For each row of the patch, what the threads of the block have is joined, by a warp for each row. All threads get all rows.
- * room: PATCH * DT_BLOCK floats and PATCH more. */
-template <class Join> __device__ __forceinline__ void join_rows(float value[PATCH], Join join, float *room)
+/* The sum of each row's values over the lanes of a warp; a lane gets that of row lane / LANES_TO_ROW. At each step half of the
+ * lanes go on with half of the rows. */
+__device__ __forceinline__ float sum_rows(float value[PATCH])
 {
-    int warp = threadIdx.x / DT_WARP, lane = threadIdx.x % DT_WARP;
-    float *result = room + PATCH * DT_BLOCK;
-    __syncthreads(); /* the room may still be read */
-    for (int p = 0; p < PATCH; p++)
-        room[p * DT_BLOCK + threadIdx.x] = value[p];
-    __syncthreads();
-    for (int p = warp; p < PATCH; p += DT_BLOCK / DT_WARP) {
-        float joined = room[p * DT_BLOCK + lane];
-        for (int i = DT_WARP; i < DT_BLOCK; i += DT_WARP)
-            joined = join(joined, room[p * DT_BLOCK + i + lane]);
-        joined = dt_warp_reduce(joined, join);
-        if (lane == 0)
-            result[p] = joined;
+    const int lane = threadIdx.x % DT_WARP;
+    int distance = DT_WARP / 2;
+    DT_UNROLL
+    for (int rows = PATCH / 2; rows; rows /= 2, distance /= 2) {
+        const bool upper = lane & distance;
+        DT_UNROLL
+        for (int p = 0; p < rows; p++) {
+            const float keep = upper ? value[p + rows] : value[p], give = upper ? value[p] : value[p + rows];
+            value[p] = keep + dt_from_lane(give, distance);
+        }
     }
-    __syncthreads();
-    for (int p = 0; p < PATCH; p++)
-        value[p] = result[p];
+    for (; distance; distance /= 2)
+        value[0] += dt_from_lane(value[0], distance);
+    return value[0];
 }
 
 /* Sums of exp(v - shift) by rows and by columns. With one shift for all of them an exponential is taken once. */
@@ -71,25 +72,25 @@ __device__ __forceinline__ void add_exponentials(const float v[PATCH][4], const 
     }
 }
 
-/* What is not there is -infinity. */
+/* All is asked for before the first is used. WHOLE: all of the patch is there; else what is not is -infinity. */
+template <bool WHOLE>
 __device__ __forceinline__ void load_logits(const float *x, const tile &t, quad q, int r, float scale, float v[PATCH][4])
 {
-    for (int p = 0; p < PATCH; p++) {
-        float product[4];
-        if (r + p < t.rows)
-            load_quad(x, (r + p) * t.stride + q.column, q.count, product);
+    for (int p = 0; p < PATCH; p++)
+        if (WHOLE || r + p < t.rows)
+            load_quad(x, (r + p) * t.stride + q.column, WHOLE ? 4 : q.count, v[p]);
+    for (int p = 0; p < PATCH; p++)
         for (int k = 0; k < 4; k++)
-            v[p][k] = r + p < t.rows && k < q.count ? times(scale, product[k]) : -INFINITY;
-    }
+            v[p][k] = WHOLE || (r + p < t.rows && k < q.count) ? times(scale, v[p][k]) : -INFINITY;
 }
 
-/* Of a patch's logits: the sums of rows, shifted by row_shift, and of columns, added to `column`. Where all logits are within
- * SPREAD of each other one shift will do: no row or column is so small against it that its sum would lose a digit. */
-__device__ __forceinline__ void tally_patch(const float v[PATCH][4], float row_shift[PATCH], float row_sum[PATCH],
-                                            tally column[4], float *room)
+/* Of a warp's part of a patch: adds the sums of columns to `column`, and returns that of row lane / LANES_TO_ROW. Where all
+ * logits are there and within SPREAD of each other one shift will do: no row or column is so small against it that its sum would
+ * lose a digit. */
+__device__ __forceinline__ tally tally_patch(const float v[PATCH][4], tally column[4])
 {
     const float SPREAD = 60;
-    float most = -INFINITY, least = INFINITY, column_most[4], column_sum[4] = {0, 0, 0, 0};
+    float most = -INFINITY, least = INFINITY, row_shift[PATCH], row_sum[PATCH], column_most[4], column_sum[4] = {0, 0, 0, 0};
     for (int k = 0; k < 4; k++)
         column_most[k] = -INFINITY;
     for (int p = 0; p < PATCH; p++) {
@@ -97,12 +98,13 @@ __device__ __forceinline__ void tally_patch(const float v[PATCH][4], float row_s
         for (int k = 0; k < 4; k++) {
             row_shift[p] = fmaxf(row_shift[p], v[p][k]);
             column_most[k] = fmaxf(column_most[k], v[p][k]);
-            least = v[p][k] == -INFINITY ? least : fminf(least, v[p][k]);
+            least = fminf(least, v[p][k]);
         }
         most = fmaxf(most, row_shift[p]);
     }
-    most = dt_team_reduce<DT_BLOCK>(most, higher(), room);
-    least = -dt_team_reduce<DT_BLOCK>(-least, higher(), room);
+    most = dt_warp_reduce(most, higher());
+    least = -dt_warp_reduce(-least, higher());
+    float shift = most;
     if (most - least <= SPREAD) {
         for (int p = 0; p < PATCH; p++)
             row_shift[p] = most;
@@ -110,37 +112,42 @@ __device__ __forceinline__ void tally_patch(const float v[PATCH][4], float row_s
             column_most[k] = most;
         add_exponentials<true>(v, row_shift, column_most, row_sum, column_sum);
     } else {
-        join_rows(row_shift, higher(), room);
+        for (int p = 0; p < PATCH; p++) {
+            row_shift[p] = dt_warp_reduce(row_shift[p], higher());
+            shift = (int)threadIdx.x % DT_WARP / LANES_TO_ROW == p ? row_shift[p] : shift;
+        }
         add_exponentials<false>(v, row_shift, column_most, row_sum, column_sum);
     }
     for (int k = 0; k < 4; k++)
         column[k] = merge(column[k], tally{column_most[k], column_sum[k]});
-    join_rows(row_sum, dt_plus<float>(), room);
+    return {shift, sum_rows(row_sum)};
 }
 
-/* Partial sums of rows, row_part[chunks, rows], and columns, column_part[strips, columns], both in lines of `lines`, and
- * the logits of pairs, which are in the tiles on the diagonal. */
+/* Partial sums of rows, row_part[stretches, rows], and columns, column_part[strips, columns], both in lines of `lines`, and
+ * the logits of pairs, which are in the tiles on the diagonal. Warps wait for nobody, and those without columns do nothing. */
 __global__ void tally_kernel(const float *x, tile t, const float *scale, int lines, tally *row_part, tally *column_part,
                              float *pairs)
 {
-    DT_SHARED(float, room, PATCH * DT_BLOCK + PATCH);
     quad q = my_quad(t);
     int first = blockIdx.y * t.strip, end = first + t.strip < t.rows ? first + t.strip : t.rows;
+    int stretch = q.column / STRETCH, row = threadIdx.x % DT_WARP / LANES_TO_ROW;
     tally column[4];
     float s = *scale;
     for (int k = 0; k < 4; k++)
         column[k] = {-INFINITY, 0};
-    for (int r = first; r < end; r += PATCH) {
-        float v[PATCH][4], row_shift[PATCH], row_sum[PATCH];
-        load_logits(x, t, q, r, s, v);
-        for (int p = 0; p < PATCH; p++)
+    for (int r = first; r < end && stretch * STRETCH < t.columns; r += PATCH) {
+        float v[PATCH][4];
+        if (is_whole(t, q, r))
+            load_logits<true>(x, t, q, r, s, v);
+        else
+            load_logits<false>(x, t, q, r, s, v);
+        for (int p = 0; p < PATCH && t.i == t.j; p++)
             for (int k = 0; k < 4; k++)
-                if (t.i == t.j && k < q.count && r + p == q.column + k)
+                if (k < q.count && r + p == q.column + k)
                     pairs[r + p] = v[p][k];
-        tally_patch(v, row_shift, row_sum, column, room);
-        for (int p = 0; p < PATCH; p++)
-            if ((int)threadIdx.x == p && r + p < t.rows)
-                row_part[blockIdx.x * lines + r + p] = {row_shift[p], row_sum[p]};
+        const tally sum = tally_patch(v, column);
+        if (threadIdx.x % LANES_TO_ROW == 0 && r + row < t.rows)
+            row_part[stretch * lines + r + row] = sum;
     }
     for (int k = 0; k < 4; k++)
         if (k < q.count)

@@ -28,7 +28,6 @@ struct grid {
     int across;                 /* threads beside each other on a row, a power of two; DT_BLOCK / across below each other */
     float eps;
     bool batch, relu;
-    bool fours; /* four channels can be accessed at once */
 };
 
 grid grid_of(const dt_node *node)
@@ -81,38 +80,39 @@ __device__ __forceinline__ place place_of(const grid &g, int64_t b)
     return p;
 }
 
-/* The four channels of a thread in one row; zeros where there are fewer. */
-template <class T> __device__ __forceinline__ void load(const grid &g, const place &p, const T *x, int64_t row, float to[4])
+/* The four channels of a thread in one row; zeros where there are fewer. V: 4 where they can be accessed at once, known to the
+ * compiler, because it puts waits between loads that depend on a choice. */
+template <int V, class T>
+__device__ __forceinline__ void load(const grid &g, const place &p, const T *x, int64_t row, float to[4])
 {
     int64_t at = row * g.c + p.channel;
-    if (g.fours) {
+    if constexpr (V == 4)
         dt_load4(x, at, to);
-        return;
-    }
-    for (int i = 0; i < 4; i++)
-        to[i] = i < p.channels ? dt_load(x, at + i) : 0;
+    else
+        for (int i = 0; i < 4; i++)
+            to[i] = i < p.channels ? dt_load(x, at + i) : 0;
 }
 
-template <class T> __device__ __forceinline__ void store(const grid &g, const place &p, T *y, int64_t row, const float from[4])
+template <int V, class T>
+__device__ __forceinline__ void store(const grid &g, const place &p, T *y, int64_t row, const float from[4])
 {
     int64_t at = row * g.c + p.channel;
-    if (g.fours) {
+    if constexpr (V == 4)
         dt_store4(y, at, from);
-        return;
-    }
-    for (int i = 0; i < p.channels; i++)
-        dt_store(y, at + i, from[i]);
+    else
+        for (int i = 0; i < p.channels; i++)
+            dt_store(y, at + i, from[i]);
 }
 
 /* Up to COUNT rows of a thread from p.row on; returns how many there are. */
-template <int COUNT, class T>
+template <int V, int COUNT, class T>
 __device__ __forceinline__ int load_rows(const grid &g, const place &p, const T *x, float to[COUNT][4])
 {
     int count = 0;
     for (int k = 0; k < COUNT; k++) {
         to[k][0] = to[k][1] = to[k][2] = to[k][3] = 0;
         if (p.row + k * p.stride < p.end) {
-            load(g, p, x, p.row + k * p.stride, to[k]);
+            load<V>(g, p, x, p.row + k * p.stride, to[k]);
             count = k + 1;
         }
     }
@@ -164,7 +164,7 @@ template <class Join> __device__ void finish_sums(const grid &g, const place &p,
 }
 
 /* Mean and centred squares of every channel in each block, each thread taking them of a few rows at a time. */
-template <class T> __global__ void moments_kernel(const T *x, grid g, pair *part)
+template <int V, class T> __global__ void moments_kernel(const T *x, grid g, pair *part)
 {
     DT_SHARED(sums, room, DT_BLOCK);
     for (int64_t b = blockIdx.x; b < g.samples * g.parts * g.tiles; b += gridDim.x) {
@@ -172,7 +172,7 @@ template <class T> __global__ void moments_kernel(const T *x, grid g, pair *part
         sums all = {};
         for (; p.row < p.end; p.row += DEPTH * p.stride) {
             float v[DEPTH][4];
-            int count = load_rows<DEPTH>(g, p, x, v);
+            int count = load_rows<V, DEPTH>(g, p, x, v);
             sums few = {};
             few.n = (float)count;
             for (int i = 0; i < 4; i++) {
@@ -243,30 +243,34 @@ template <class Real> __device__ __forceinline__ Real rstd_of(const grid &g, Rea
 }
 
 /* y = (x - mean) rstd gamma + beta. The last blocks first: what was read last is the most likely to be in the cache. */
-template <class T>
+template <int V, class T>
 __global__ void apply_kernel(const T *x, const float *gamma, const float *beta, grid g, const float *means,
                              const float *seconds, T *y)
 {
     float least = g.relu ? 0 : -INFINITY;
     for (int64_t b = g.samples * g.parts * g.tiles - 1 - blockIdx.x; b >= 0; b -= gridDim.x) {
         place p = place_of(g, b);
-        float mean[4] = {}, scale[4] = {}, shift[4] = {};
+        float mean[4] = {}, second[4] = {}, scale[4] = {}, shift[4] = {};
         for (int i = 0; i < p.channels; i++) {
             int64_t s = statistic_of(g, p.sample, p.channel + i);
             mean[i] = means[s];
-            scale[i] = rstd_of(g, seconds[s]) * gamma[p.channel + i];
+            second[i] = seconds[s];
+            scale[i] = gamma[p.channel + i];
             shift[i] = beta[p.channel + i];
         }
+        for (int i = 0; i < 4; i++) /* after all was asked for */
+            scale[i] *= rstd_of(g, second[i]);
         for (; p.row < p.end; p.row += DEPTH * p.stride) {
             float v[DEPTH][4];
-            int count = load_rows<DEPTH>(g, p, x, v);
+            int count = load_rows<V, DEPTH>(g, p, x, v);
+            DT_UNROLL
             for (int k = 0; k < DEPTH; k++) {
                 for (int i = 0; i < 4; i++) {
                     float value = (v[k][i] - mean[i]) * scale[i] + shift[i];
                     v[k][i] = value < least ? least : value; /* a NaN stays one */
                 }
                 if (k < count)
-                    store(g, p, y, p.row + k * p.stride, v[k]);
+                    store<V>(g, p, y, p.row + k * p.stride, v[k]);
             }
         }
     }
@@ -279,6 +283,12 @@ bool prepare(dt_preparation *preparation)
     return true;
 }
 
+/* Can all of a thread's channels be accessed at once, in a tensor that begins at x? */
+template <class T> bool in_fours(const grid &g, const T *x)
+{
+    return g.c % 4 == 0 && dt_aligned4(x);
+}
+
 template <class T> void norm(const dt_call *call)
 {
     grid g = grid_of(call->node);
@@ -287,13 +297,14 @@ template <class T> void norm(const dt_call *call)
     pair *part = (pair *)call->workspace;
     float *means = (float *)call->out[1], *seconds = (float *)call->out[2];
     unsigned blocks = dt_grid(blocks_of(g), 1);
-    g.fours = g.c % 4 == 0 && dt_aligned4(x) && dt_aligned4(y);
-    DT_LAUNCH(moments_kernel<T>, blocks, DT_BLOCK, 0, x, g, part);
+    dt_by_fours(in_fours(g, x), [&](auto four) { DT_LAUNCH((moments_kernel<four(), T>), blocks, DT_BLOCK, 0, x, g, part); });
     by_team(g.c / g.groups * g.parts <= FEW, g.samples * g.groups, [&](auto threads, unsigned teams, dim3 block) {
         DT_LAUNCH(settle_kernel<threads()>, teams, block, 0, part, g, means, seconds);
     });
-    DT_LAUNCH(apply_kernel<T>, blocks, DT_BLOCK, 0, x, (const float *)call->in[1], (const float *)call->in[2], g, means,
-              seconds, y);
+    dt_by_fours(in_fours(g, x) && in_fours(g, y), [&](auto four) {
+        DT_LAUNCH((apply_kernel<four(), T>), blocks, DT_BLOCK, 0, x, (const float *)call->in[1], (const float *)call->in[2], g,
+                  means, seconds, y);
+    });
 }
 
 void run(const dt_call *call)
@@ -319,7 +330,7 @@ template <class T> struct gradient {
 
 enum { DEPTH_GRAD = DEPTH / 2 }; /* of two tensors at once */
 
-template <class T> __global__ void products_kernel(gradient<T> f)
+template <int V, class T> __global__ void products_kernel(gradient<T> f)
 {
     DT_SHARED(sums, room, DT_BLOCK);
     for (int64_t b = blockIdx.x; b < f.g.samples * f.g.parts * f.g.tiles; b += gridDim.x) {
@@ -330,10 +341,10 @@ template <class T> __global__ void products_kernel(gradient<T> f)
             mean[i] = f.means[statistic_of(f.g, p.sample, p.channel + i)];
         for (; p.row < p.end; p.row += DEPTH_GRAD * p.stride) {
             float v[DEPTH_GRAD][4], u[DEPTH_GRAD][4];
-            load_rows<DEPTH_GRAD>(f.g, p, f.x, v);
-            load_rows<DEPTH_GRAD>(f.g, p, f.dy, u);
-            for (int k = 0; k < DEPTH_GRAD; k++)
-                for (int i = 0; i < 4; i++) {
+            load_rows<V, DEPTH_GRAD>(f.g, p, f.x, v);
+            load_rows<V, DEPTH_GRAD>(f.g, p, f.dy, u);
+            for (int i = 0; i < 4; i++)
+                for (int k = 0; k < DEPTH_GRAD; k++) {
                     all.a[i] += u[k][i];
                     all.b[i] += u[k][i] * (v[k][i] - mean[i]);
                 }
@@ -389,27 +400,31 @@ template <int THREADS, class T> __global__ void settle_channels_kernel(gradient<
     }
 }
 
-template <class T> __global__ void apply_grad_kernel(gradient<T> f)
+template <int V, class T> __global__ void apply_grad_kernel(gradient<T> f)
 {
     for (int64_t b = f.g.samples * f.g.parts * f.g.tiles - 1 - blockIdx.x; b >= 0; b -= gridDim.x) {
         place p = place_of(f.g, b);
-        float mean[4] = {}, scale[4] = {};
+        float mean[4] = {}, second[4] = {}, scale[4] = {};
         pair factor[4] = {};
         for (int i = 0; i < p.channels; i++) {
             int64_t s = statistic_of(f.g, p.sample, p.channel + i);
             mean[i] = f.means[s];
-            scale[i] = rstd_of(f.g, f.seconds[s]) * f.gamma[p.channel + i];
+            second[i] = f.seconds[s];
+            scale[i] = f.gamma[p.channel + i];
             factor[i] = f.factor[s];
         }
+        for (int i = 0; i < 4; i++)
+            scale[i] *= rstd_of(f.g, second[i]);
         for (; p.row < p.end; p.row += DEPTH_GRAD * p.stride) {
             float v[DEPTH_GRAD][4], u[DEPTH_GRAD][4];
-            int count = load_rows<DEPTH_GRAD>(f.g, p, f.x, v);
-            load_rows<DEPTH_GRAD>(f.g, p, f.dy, u);
+            int count = load_rows<V, DEPTH_GRAD>(f.g, p, f.x, v);
+            load_rows<V, DEPTH_GRAD>(f.g, p, f.dy, u);
+            DT_UNROLL
             for (int k = 0; k < DEPTH_GRAD; k++) {
                 for (int i = 0; i < 4; i++)
                     u[k][i] = u[k][i] * scale[i] - (v[k][i] - mean[i]) * factor[i].b - factor[i].a;
                 if (k < count)
-                    store(f.g, p, f.dx, p.row + k * p.stride, u[k]);
+                    store<V>(f.g, p, f.dx, p.row + k * p.stride, u[k]);
             }
         }
     }
@@ -428,9 +443,9 @@ template <class T> void norm_grad(const dt_call *call)
                      (const T *)call->in[4], grid_of(call->node),        (T *)call->out[0],          (float *)call->out[1],
                      (float *)call->out[2],  (pair *)call->workspace};
     f.factor = f.part + f.g.samples * f.g.c * f.g.parts;
-    f.g.fours = f.g.c % 4 == 0 && dt_aligned4(f.x) && dt_aligned4(f.dy) && dt_aligned4(f.dx);
+    bool fours = in_fours(f.g, f.x) && in_fours(f.g, f.dy) && in_fours(f.g, f.dx);
     unsigned blocks = dt_grid(blocks_of(f.g), 1);
-    DT_LAUNCH(products_kernel<T>, blocks, DT_BLOCK, 0, f);
+    dt_by_fours(fours, [&](auto four) { DT_LAUNCH((products_kernel<four(), T>), blocks, DT_BLOCK, 0, f); });
     by_team(f.g.c / f.g.groups * f.g.parts <= FEW, f.g.samples * f.g.groups, [&](auto threads, unsigned teams, dim3 block) {
         DT_LAUNCH((settle_factors_kernel<threads(), T>), teams, block, 0, f);
     });
@@ -438,7 +453,7 @@ template <class T> void norm_grad(const dt_call *call)
         by_team(f.g.samples * f.g.parts <= FEW, f.g.c, [&](auto threads, unsigned teams, dim3 block) {
             DT_LAUNCH((settle_channels_kernel<threads(), T>), teams, block, 0, f);
         });
-    DT_LAUNCH(apply_grad_kernel<T>, blocks, DT_BLOCK, 0, f);
+    dt_by_fours(fours, [&](auto four) { DT_LAUNCH((apply_grad_kernel<four(), T>), blocks, DT_BLOCK, 0, f); });
 }
 
 void run_grad(const dt_call *call)

@@ -158,15 +158,69 @@ template <class Index> __device__ __forceinline__ void load_group(const program<
     }
 }
 
-template <class T, class Index>
-__device__ __forceinline__ void store_group(const program<Index> &p, T *y, Index i, const float *from)
+template <int U, class T, class Index>
+__device__ __forceinline__ void store(const program<Index> &p, T *y, Index first, bool full, const float *from)
 {
-    if (p.fours && i + GROUP <= p.count)
-        dt_store4(y, (int64_t)i, from);
-    else
-        for (int k = 0; k < GROUP; k++)
-            if (i + k < p.count)
-                dt_store(y, (int64_t)(i + k), from[k]);
+    y += first;
+    DT_UNROLL
+    for (int u = 0; u < U; u++) {
+        const int at = u * DT_BLOCK * GROUP;
+        if (full && p.fours)
+            dt_store4(y, at, from + u * GROUP);
+        else
+            for (int k = 0; k < GROUP; k++)
+                if (first + (at + k) < p.count)
+                    dt_store(y, at + k, from[u * GROUP + k]);
+    }
+}
+
+/* Four of bfloat16 as they come. */
+struct alignas(8) two_words {
+    uint32_t of[2];
+};
+
+/* All that a thread has of an operand, U groups from `first` on. Where the block is full, whole operands are only asked for, and
+ * bfloat16 is left as it came: what is done with a number has to wait for it, and what is asked for next would wait too. */
+template <int U, class Index>
+__device__ __forceinline__ void ask(const program<Index> &p, int number, Index first, bool full, float *to)
+{
+    const operand<Index> &o = p.in[number];
+    if (full && o.how == WHOLE && o.narrow) {
+        const two_words *from = (const two_words *)o.data + first / GROUP;
+        DT_UNROLL
+        for (int u = 0; u < U; u++) {
+            const two_words words = from[u * DT_BLOCK];
+            memcpy(to + u * GROUP, &words, sizeof words);
+        }
+    } else if (full && o.how == WHOLE) {
+        const float *from = (const float *)o.data + first;
+        DT_UNROLL
+        for (int u = 0; u < U; u++)
+            dt_load4(from, u * DT_BLOCK * GROUP, to + u * GROUP);
+    } else {
+        DT_UNROLL
+        for (int u = 0; u < U; u++) {
+            const Index i = first + u * (DT_BLOCK * GROUP);
+            if (i < p.count)
+                load_group(p, number, i, to + u * GROUP);
+        }
+    }
+}
+
+/* Widens what was left. The first element of a word is in its low half. */
+template <int U, class Index> __device__ __forceinline__ void widen(const program<Index> &p, int number, bool full, float *x)
+{
+    const operand<Index> &o = p.in[number];
+    if (!full || o.how != WHOLE || !o.narrow)
+        return;
+    DT_UNROLL
+    for (int u = 0; u < U; u++, x += GROUP) {
+        two_words words;
+        memcpy(&words, x, sizeof words);
+        const uint32_t wide[GROUP] = {words.of[0] << 16, words.of[0] & 0xffff0000u, words.of[1] << 16,
+                                      words.of[1] & 0xffff0000u};
+        memcpy(x, wide, sizeof wide);
+    }
 }
 
 /* ---- Chains ---- */
@@ -192,24 +246,26 @@ template <int N> __device__ __forceinline__ void assign(float (&to)[N], const fl
         to[k] = from[k];
 }
 
-/* R slots: registers, or with SLOTS of them local memory; U groups to a thread. Elements are read by the thread that writes them,
- * before it does: y may be one of the whole operands. */
-template <int R, int U, class Index> __global__ void chain_kernel(const DT_CONSTANT program<Index> p)
+/* R slots: registers, or with SLOTS of them local memory; U groups to a thread. ONE: a single instruction, on the first and the
+ * last slot. Elements are read by the thread that writes them, before it does: y may be one of the whole operands. */
+template <int R, int U, bool ONE, class Index> __global__ void chain_kernel(const DT_CONSTANT program<Index> p)
 {
-    constexpr int N = U * GROUP;
+    constexpr int N = U * GROUP, INPUTS = R < DT_CHAIN_INPUTS ? R : (int)DT_CHAIN_INPUTS;
     for (Index block = blockIdx.x; block * (DT_BLOCK * N) < p.count; block += gridDim.x) {
         Index first = block * (DT_BLOCK * N) + threadIdx.x * GROUP;
+        const bool full = (block + 1) * (DT_BLOCK * N) <= p.count;
         float slot[R][N], a[N], b[N], last[N] = {};
         DT_UNROLL
-        for (int k = 0; k < R && k < DT_CHAIN_INPUTS; k++) {
-            DT_UNROLL
-            for (int u = 0; u < U; u++) {
-                Index i = first + u * (DT_BLOCK * GROUP);
-                if (k < p.inputs && i < p.count)
-                    load_group(p, k, i, slot[k] + u * GROUP);
-            }
-        }
-        for (int s = 0; s < p.steps; s++) {
+        for (int k = 0; k < INPUTS; k++)
+            if (ONE || k < p.inputs)
+                ask<U>(p, k, first, full, slot[k]);
+        DT_UNROLL
+        for (int k = 0; k < INPUTS; k++)
+            if (ONE || k < p.inputs)
+                widen<U>(p, k, full, slot[k]);
+        if (ONE)
+            compute(p.step[0], slot[0], slot[R - 1], last);
+        for (int s = 0; s < p.steps && !ONE; s++) {
             assign(a, last);
             assign(b, last);
             at_slot(slot, p.step[s].a, [&](float(&x)[N]) { assign(a, x); });
@@ -217,16 +273,10 @@ template <int R, int U, class Index> __global__ void chain_kernel(const DT_CONST
             compute(p.step[s], a, b, last);
             at_slot(slot, p.step[s].keep, [&](float(&x)[N]) { assign(x, last); });
         }
-        DT_UNROLL
-        for (int u = 0; u < U; u++) {
-            Index i = first + u * (DT_BLOCK * GROUP);
-            if (i >= p.count)
-                continue;
-            if (p.narrow)
-                store_group(p, (dt_bf16 *)p.y, i, last + u * GROUP);
-            else
-                store_group(p, (float *)p.y, i, last + u * GROUP);
-        }
+        if (p.narrow)
+            store<U>(p, (dt_bf16 *)p.y, first, full, last);
+        else
+            store<U>(p, (float *)p.y, first, full, last);
     }
 }
 
@@ -294,9 +344,9 @@ int give_slots(const dt_chain &chain, int inputs, order *to)
     return slots;
 }
 
-template <int R, int U, class Index> void launch(const program<Index> &p)
+template <int R, int U, bool ONE, class Index> void launch(const program<Index> &p)
 {
-    DT_LAUNCH((chain_kernel<R, U, Index>), dt_grid(p.count, DT_BLOCK * U * GROUP), DT_BLOCK, 0, p);
+    DT_LAUNCH((chain_kernel<R, U, ONE, Index>), dt_grid(p.count, DT_BLOCK * U * GROUP), DT_BLOCK, 0, p);
 }
 
 template <class Index> void start(const dt_call *call, int64_t count)
@@ -317,16 +367,21 @@ template <class Index> void start(const dt_call *call, int64_t count)
     for (int i = 0; i < node->inputs; i++)
         p.in[i] = describe<Index>(node->input[i], shape, call->in[i]);
     int slots = give_slots(chain, node->inputs, p.step);
+    bool one = chain.steps == 1 && p.step[0].a == 0 && p.step[0].b == p.inputs - 1;
     if constexpr (sizeof(Index) > 4)
-        launch<SLOTS, 1>(p);
+        launch<SLOTS, 1, false>(p);
+    else if (one && p.inputs == 1)
+        launch<1, 4, true>(p);
+    else if (one && p.inputs == 2)
+        launch<2, 2, true>(p);
     else if (slots <= 2)
-        launch<2, 2>(p);
+        launch<2, 2, false>(p);
     else if (slots <= 4)
-        launch<4, 1>(p);
+        launch<4, 2, false>(p);
     else if (slots <= 8)
-        launch<8, 1>(p);
+        launch<8, 1, false>(p);
     else
-        launch<SLOTS, 1>(p);
+        launch<SLOTS, 1, false>(p);
 }
 
 void run(const dt_call *call)

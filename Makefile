@@ -49,9 +49,14 @@ SCRIPTS  = $(wildcard tests/*.t)
 NVCC    ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
 
 # nvcc is often there without cuDNN, which comes by itself. Asked by the preprocessor, which knows CPATH and the like.
-CUDA_ROOT   := $(if $(NVCC),$(abspath $(dir $(shell command -v $(NVCC) 2>/dev/null))..))
+NVCC_AT     := $(if $(NVCC),$(shell command -v $(NVCC) 2>/dev/null))
+ifneq ($(NVCC),$(if $(NVCC_AT),$(NVCC)))
+$(error NVCC=$(NVCC) is not there; NVCC= builds without CUDA)
+endif
+CUDA_ROOT   := $(if $(NVCC),$(abspath $(dir $(NVCC_AT))..))
 CUDNN       := $(if $(NVCC),$(shell $(CC) -E -x c -I$(CUDA_ROOT)/include -include cudnn_graph.h /dev/null >/dev/null 2>&1 && echo yes))
-CUDA_MISSING = $(if $(NVCC),$(if $(CUDNN),,nvcc finds no cudnn_graph.h (cuDNN 9)),there is no nvcc)
+NO_NVCC      = $(if $(filter file default undefined,$(origin NVCC)),for there is no nvcc,as NVCC= says)
+CUDA_MISSING = $(if $(NVCC),$(if $(CUDNN),,for nvcc finds no cudnn_graph.h (cuDNN 9)),$(NO_NVCC))
 
 # The program first; what goes wrong with CUDA does not take it away.
 all: needs $(BUILD)/duet $(if $(SANITIZE),,$(if $(CUDA_MISSING),cuda,cuda-tried))
@@ -69,7 +74,7 @@ $(BUILD)/libduet.a: $(OBJECTS)
 	@rm -f $@
 	@echo "  AR  $@"; ar rcs $@ $^
 
-$(BUILD)/%.o: %.c Makefile | needs
+$(BUILD)/%.o: %.c Makefile $(BUILD)/made-with | needs
 	@mkdir -p $(@D)
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
@@ -98,7 +103,7 @@ $(BUILD)/presets.c: Makefile $(wildcard experiments/presets/*.json)
 	     echo "    {\"$$(basename $$f .json)\","; sed 's/["\\]/\\&/g; s/^/     "/; s/$$/\\n"/' $$f; echo '    },'; \
 	   done; echo '    {NULL, NULL}};'; } > $@
 
-$(BUILD)/%.o: $(BUILD)/%.c
+$(BUILD)/%.o: $(BUILD)/%.c $(BUILD)/made-with
 	@echo "  CC  $@"; $(CC) $(DUET_CFLAGS) $(CFLAGS) -c $< -o $@
 
 $(BUILD)/tests/%: tests/%.c $(BUILD)/libduet.a
@@ -113,8 +118,8 @@ NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra,-Wno-mis
 
 ifneq ($(CUDA_MISSING),)
 cuda: | needs
-	@echo "  --  libduet_cuda.so is not built, for $(CUDA_MISSING): this duet computes on the CPU"
-	@rm -f $(BUILD)/libduet_cuda.so
+	@echo "  --  libduet_cuda.so is not built, $(CUDA_MISSING)$$(rm $(BUILD)/libduet_cuda.so 2>/dev/null && echo , \
+	    and the one that was there is removed): this duet computes on the CPU"
 else
 cuda: $(BUILD)/libduet_cuda.so
 endif
@@ -127,7 +132,7 @@ cuda-tried: $(BUILD)/duet
 $(BUILD)/libduet_cuda.so: $(CUDA:%.cu=$(BUILD)/%.o) $(BUILD)/cuda_families.o
 	@echo "  NVCC  $@"; $(NVCC) -shared $^ -o $@ -Xlinker -rpath,$(CUDA_ROOT)/lib64 -lcublasLt -lcudnn
 
-$(BUILD)/%.o: %.cu Makefile
+$(BUILD)/%.o: %.cu Makefile $(BUILD)/made-with-nvcc
 	@mkdir -p $(@D)
 	@echo "  NVCC  $@"; $(NVCC) $(NVCC_FLAGS) -c $< -o $@
 
@@ -145,15 +150,15 @@ CUDA_LIBRARIES = kernels/cuda/blas.cu kernels/cuda/dnn.cu kernels/cuda/sdpa.cu
 $(BUILD)/libduet_cudasim.so: $(patsubst kernels/cuda/%.cu,$(BUILD)/cudasim/kernels/%.o,$(filter-out $(CUDA_LIBRARIES),$(CUDA))) $(CUDASIM) $(BUILD)/cuda_families.o
 	@echo "  CXX  $@"; $(CXX) -shared -Wl,-Bsymbolic $^ -o $@
 
-$(BUILD)/cudasim/kernels/%.o: kernels/cuda/%.cu Makefile
+$(BUILD)/cudasim/kernels/%.o: kernels/cuda/%.cu Makefile $(BUILD)/made-with-cxx
 	@mkdir -p $(@D)
 	@echo "  CXX  $@"; $(CXX) $(CUDASIM_FLAGS) $(CUDASIM_HOOKS) -x c++ -c $< -o $@
 
-$(BUILD)/cudasim/%.o: tests/cudasim/%.cpp Makefile
+$(BUILD)/cudasim/%.o: tests/cudasim/%.cpp Makefile $(BUILD)/made-with-cxx
 	@mkdir -p $(@D)
 	@echo "  CXX  $@"; $(CXX) $(CUDASIM_FLAGS) -c $< -o $@
 
-$(BUILD)/cudasim/%_test.o: tests/%.cpp Makefile
+$(BUILD)/cudasim/%_test.o: tests/%.cpp Makefile $(BUILD)/made-with-cxx
 	@mkdir -p $(@D)
 	@echo "  CXX  $@"; $(CXX) $(CUDASIM_FLAGS) $(CUDASIM_HOOKS) -c $< -o $@
 
@@ -232,6 +237,17 @@ gpu-check:
 clean:
 	rm -rf build duet
 
-.PHONY: all needs cuda cuda-tried test check gpu-check demo parity fuzz clean
+# What things are made with. Where that changes (another ARCH, say), they are made anew.
+MADE_WITH      := $(CC) $(DUET_CFLAGS) $(CFLAGS) $(LIBS)
+MADE_WITH_CXX  := $(CXX) $(CUDASIM_FLAGS)
+MADE_WITH_NVCC := $(NVCC) $(NVCC_FLAGS)
+$(BUILD)/made-with:      WITH = $(MADE_WITH)
+$(BUILD)/made-with-cxx:  WITH = $(MADE_WITH_CXX)
+$(BUILD)/made-with-nvcc: WITH = $(MADE_WITH_NVCC)
+$(BUILD)/made-with $(BUILD)/made-with-cxx $(BUILD)/made-with-nvcc: always
+	@mkdir -p $(@D)
+	@echo "$(WITH)" | cmp -s - $@ || echo "$(WITH)" > $@
+
+.PHONY: always all needs cuda cuda-tried test check gpu-check demo parity fuzz clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -122,7 +122,7 @@ void release(void *state)
 size_t take(size_t *used, int64_t count, size_t each)
 {
     size_t at = *used;
-    *used += ((size_t)count * each + 255) / 256 * 256;
+    *used += dt_room((size_t)count * each);
     return at;
 }
 

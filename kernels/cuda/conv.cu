@@ -330,7 +330,7 @@ bool settle(convolution *c, dt_dtype weight, size_t *workspace, char *refusal)
     else if (c->product && c->patches)
         room = patches_of(form);
     c->reorder = (room.channels > 1 && room.area > 1) || weight != form->from;
-    c->start = ((size_t)(room.count * room.channels * room.area) * dt_dtype_size(form->from) + 255) / 256 * 256;
+    c->start = dt_room((size_t)(room.count * room.channels * room.area) * dt_dtype_size(form->from));
     *workspace = c->start + (c->product ? dt_blas_workspace(c->product) : c->library ? dt_dnn_workspace(c->library) : 0);
     return c->product || c->library;
 }

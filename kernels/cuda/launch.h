@@ -93,6 +93,12 @@ static inline int64_t dt_parts(int64_t count, int64_t each)
     return (count + each - 1) / each;
 }
 
+/* Bytes up to where the next part of a workspace may begin. */
+static inline size_t dt_room(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
 /* Blocks for n items, `each` to a block; at most DT_MAX_GRID: kernels walk on in strides of the whole grid. */
 static inline unsigned dt_grid(int64_t n, int64_t each)
 {

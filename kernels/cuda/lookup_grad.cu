@@ -260,7 +260,7 @@ layout lay_out(const dt_node *node)
     layout l = {};
     auto take = [&](size_t count) {
         size_t at = l.bytes;
-        l.bytes += (count * 4 + 255) / 256 * 256;
+        l.bytes += dt_room(count * 4);
         return at;
     };
     l.positions = (int)dt_count(&node->input[1]->shape);

@@ -178,7 +178,7 @@ bool settle(dt_preparation *preparation, dt_product p, plan *s)
     preparation->state = s;
     preparation->workspace = dt_blas_workspace(s->blas);
     if (s->convert_bias) {
-        s->converted = (preparation->workspace + 255) / 256 * 256;
+        s->converted = dt_room(preparation->workspace);
         preparation->workspace = s->converted + (size_t)p.columns * dt_dtype_size(p.out);
     }
     return true;

@@ -190,11 +190,6 @@ extent extent_of(const axes &a, int i)
     return e;
 }
 
-size_t aligned(size_t bytes)
-{
-    return (bytes + 255) / 256 * 256;
-}
-
 /* Calls visit with each summed axis, from the last to the first, which is the one that writes the result, and with where in the
  * workspace its sums are to be (SIZE_MAX: in the result) and its partial sums. Returns the bytes of workspace. */
 template <class Visit> size_t walk_axes(const dt_node *node, Visit visit)
@@ -208,7 +203,7 @@ template <class Visit> size_t walk_axes(const dt_node *node, Visit visit)
         if (!a.summed[i])
             continue;
         extent e = extent_of(a, i);
-        size_t bytes = i == first ? 0 : aligned(sizeof(float) * (size_t)(e.outer * e.inner));
+        size_t bytes = i == first ? 0 : dt_room(sizeof(float) * (size_t)(e.outer * e.inner));
         visit(e, i == first ? SIZE_MAX : used, used + bytes);
         room = used + bytes + room_of_sum(e) > room ? used + bytes + room_of_sum(e) : room;
         used += bytes;

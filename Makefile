@@ -49,7 +49,7 @@ SCRIPTS  = $(wildcard tests/*.t)
 NVCC    ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
 
 # nvcc is often there without cuDNN, which comes by itself. Asked by the preprocessor, which knows CPATH and the like.
-NVCC_AT     := $(if $(NVCC),$(shell command -v $(NVCC) 2>/dev/null))
+NVCC_AT     := $(if $(NVCC),$(shell command -v $(lastword $(NVCC)) 2>/dev/null))
 ifneq ($(NVCC),$(if $(NVCC_AT),$(NVCC)))
 $(error NVCC=$(NVCC) is not there; NVCC= builds without CUDA)
 endif
@@ -168,7 +168,7 @@ $(BUILD)/tests/%: $(BUILD)/cudasim/%_test.o $(filter-out %/bounds.o %/blas.o %/d
 
 # The programs whose rows run on the simulated backend too.
 SIMULATED = $(if $(SIMULATOR),$(filter $(addprefix $(BUILD)/tests/,train device joined attention norm contrastive backend conv likelihood \
-              matmul narrow pixels plan pointwise pool random reduce replay residence resize shape stored_ops trouble),$(PROGRAMS)))
+              matmul narrow pixels plan pointwise pool random random_plans reduce replay residence resize shape stored_ops trouble),$(PROGRAMS)))
 
 # Under the thread sanitizer only what has threads of its own runs: GNU's OpenMP is not built for it, and everything that
 # computes through it would be reported.

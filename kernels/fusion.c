@@ -152,6 +152,7 @@ static const dt_node *fuse_before(dt_schedule_list *list, maker *makers, int k)
     if (fused) {
         fused->outputs = 2;
         fused->output[1] = fused->output[0];
+        fused->output[1].output = 1;
         fused->output[0] = node->output[0];
         put_first(list, makers, k, m->place, fused);
     }
@@ -187,7 +188,7 @@ static const dt_node *fuse_norm_grad(dt_schedule_list *list, maker *makers, int 
         const maker *m = &makers[dx->id], *before = &makers[other->id];
         if (!m->node || m->node->op != &dt_op_layer_norm_grad || m->node->inputs != 5 || dx->output != 0 ||
             list->uses[dx->id] != 1 || !dt_same_shape(&dx->shape, &other->shape) ||
-            (before->node && before->place > m->place))
+            (before->node && before->place >= m->place))
             continue;
         dt_tensor *input[6];
         memcpy(input, m->node->input, sizeof *input * 5);
@@ -263,6 +264,28 @@ static const dt_node *fuse_chain(dt_schedule_list *list, maker *makers, int k)
     return NULL;
 }
 
+/* Where one of a linear layer's parameters is frozen, what only its gradient would need is not computed. */
+static bool halve_linear_grads(dt_schedule_list *list)
+{
+    for (int k = 0; k < list->count; k++) {
+        const dt_node *node = list->node[k];
+        if (node->op != &dt_op_linear_grad || (list->uses[node->output[0].id] && list->uses[node->output[1].id]))
+            continue;
+        bool weight = list->uses[node->output[0].id];
+        const dt_matmul_form product = {.transpose_a = true};
+        const dt_axes rows = {1};
+        dt_tensor *const turned[] = {node->input[1], node->input[0]};
+        dt_node *half = weight ? replace(list, node, &dt_op_matmul, turned, 2, &product, sizeof product)
+                               : replace(list, node, &dt_op_sum, turned, 1, &rows, sizeof rows);
+        if (!half)
+            return false;
+        half->outputs = 1;
+        half->output[0] = node->output[weight ? 0 : 1];
+        list->node[k] = half;
+    }
+    return true;
+}
+
 static void squeeze(dt_schedule_list *list)
 {
     int kept = 0;
@@ -295,6 +318,6 @@ static bool sweep(dt_schedule_list *list, fuse_rule *rule)
 
 bool dt_fuse(dt_schedule_list *list)
 {
-    return sweep(list, fuse_linear) && sweep(list, fuse_before) && sweep(list, fuse_slope) && sweep(list, fuse_norm) &&
+    return halve_linear_grads(list) && sweep(list, fuse_linear) && sweep(list, fuse_before) && sweep(list, fuse_slope) && sweep(list, fuse_norm) &&
            sweep(list, fuse_norm_grad) && sweep(list, fuse_chain);
 }

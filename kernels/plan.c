@@ -251,12 +251,21 @@ static bool overwrites(const dt_node *node, int i)
     return (node->op->flags & DT_OP_IN_PLACE) != 0;
 }
 
+/* Does the product of a linear node read what its residual would be overwritten by? */
+static bool is_operand_too(const dt_plan *plan, const dt_node *node, int i)
+{
+    for (int j = 0; node->op == &dt_op_linear && j < node->inputs; j++)
+        if (j != i && plan->place[node->input[j]->id] == plan->place[node->input[i]->id])
+            return true;
+    return false;
+}
+
 static int dying_input(const dt_plan *plan, const dt_node *node, int k)
 {
     for (int i = 0; i < node->inputs; i++) {
         const dt_tensor *x = node->input[i];
         int place = plan->place[x->id];
-        if (place >= 0 && overwrites(node, i) && dt_bytes_of(x) == dt_bytes_of(&node->output[0]) &&
+        if (place >= 0 && overwrites(node, i) && !is_operand_too(plan, node, i) && dt_bytes_of(x) == dt_bytes_of(&node->output[0]) &&
             x->dtype == node->output[0].dtype && !plan->store[place].given && plan->store[place].last == k)
             return place;
     }

@@ -49,7 +49,7 @@ const char *dt_plan_finish(dt_plan *plan);
  * finite), or a text that lives until the next run, such as
  *     conv (in discriminator.conv2) gave inf at 1234 of [64, 16, 16, 128]
  *     the parameter generator.fc.weight holds nan at 3 of [512, 100]    (or: the input, the buffer)
- * with the place counted in row-major order. A joined node has the names of its parts: "exp, mul (in ...)"; a gradient's kernel
+ * with the place counted in row-major order. A chain of pointwise ops has the names of its parts: "exp, mul (in ...)"; a gradient's kernel
  * has the label of the op that it differentiates. Gradients and buffers stay as they are; kept tensors do not. To be called before
  * parameters change: what a step of the optimizer has spoilt is all that would be found. */
 const char *dt_plan_trouble(dt_plan *plan, uint64_t seed, uint32_t step);

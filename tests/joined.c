@@ -137,7 +137,7 @@ static void check_mixed(const op_case *c, const op_run *want)
     op_end(&got);
 }
 
-/* float32 sums in another order differ by some roundings; 1e-5 is a hundred of the largest number. */
+/* float32 sums in another order differ by some roundings; 1e-5 is a hundred roundings of the largest number. */
 static void check(const row *r)
 {
     op_case c = {.name = r->name, .build = r->build, .inputs = r->inputs};

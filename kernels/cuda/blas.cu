@@ -194,7 +194,7 @@ dt_blas *dt_blas_new(const dt_product *product, char *message)
     if (t.status == CUBLAS_STATUS_SUCCESS)
         choose(blas, GOOD_ALIGNMENT, GOOD_ALIGNMENT, &blas->fast, &t);
     if (t.status == CUBLAS_STATUS_SUCCESS)
-        choose(blas, size_of(p.in), size_of(p.out), &blas->any, p.beside ? &t : &without); /* missed only by a run that needs it */
+        choose(blas, size_of(p.in), size_of(p.out), &blas->any, &without); /* missed only by a run that needs it */
     if (t.status == CUBLAS_STATUS_SUCCESS)
         return blas;
     snprintf(message, DT_MESSAGE, "cuBLASLt, %s: %s (%s)", t.doing, cublasLtGetStatusString(t.status),

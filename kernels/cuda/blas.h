@@ -30,7 +30,7 @@ typedef struct dt_product {
     float scale;
     bool bias, residual;             /* residual may be y itself, then y += ...; other operands share nothing with y */
     dt_activation activation;        /* NONE or GELU_TANH; that with bfloat16 results and without a residual only: the library takes
-                                        the tanh from the hardware, within 2^-11 */
+                                        the tanh from the hardware (MUFU.TANH in the code of version 13.1), within 2^-11 */
     dt_beside beside;                /* batch 1 only, without a residual; BEFORE with an activation, SLOPE without bias and one */
 } dt_product;
 

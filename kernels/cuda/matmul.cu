@@ -254,8 +254,8 @@ void run_linear(const dt_call *call)
 
 /* ---- What a linear layer with a bias passes on to its parameters: dweight = u^T x, dbias = the sum of u's rows ----
  *
- * The library has an epilogue for that sum, but on Hopper it is a kernel of its own that reads u again, in blocks of 16 columns. So the
- * sum is taken here, where the rows are shared among all of the GPU. */
+ * The library has an epilogue for that sum (BGRADB), but in the code of its version 13.1 for Hopper that is a kernel of its own, which
+ * reads u again in blocks of 16 columns. So the sum is taken here, where the rows are shared among all of the GPU. */
 
 bool prepare_linear_grad(dt_preparation *preparation)
 {

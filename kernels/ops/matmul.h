@@ -30,7 +30,7 @@ typedef struct dt_linear_form {
 } dt_linear_form;
 
 /* linear_grad: x [rows, in], u [rows, out] -> dweight [out, in] = u^T x, dbias [out] = the sum of u's rows: what a linear layer with a
- * bias passes on to its parameters, by one reading of u. */
+ * bias passes on to its parameters. In mixed precision both are of u as products have it, in bfloat16. */
 extern const dt_op dt_op_matmul, dt_op_linear, dt_op_linear_grad;
 
 #endif

@@ -22,7 +22,7 @@ CC=${CC:-cc} CXX=${CXX:-c++}
 began=$(date +%s)
 cores=$(nproc 2>/dev/null || echo 2)
 log=$build/log
-failed=0 warming= cuda= headers=
+failed=0 finished= warming= checks= cuda= headers=
 
 elapsed() { echo $(($(date +%s) - began)); }
 left() { echo $((limit - $(elapsed))); }
@@ -228,7 +228,7 @@ part_rows()
 sanitizer_findings()
 {
     awk '
-        /^========= (Invalid|Uninitialized|Error: .*(Race|hazard)|Misaligned|Barrier)/ { pending = $0 }
+        /^========= (Invalid|Uninitialized|Error: .*(Race|hazard)|Misaligned|Barrier)/ { ours += pending != ""; pending = $0 }
         pending && / at / { if (!/anonymous namespace|unnamed|_GLOBAL__N_/) theirs++; else { ours++; if (!first) first = $0 } pending = "" }
         END { if (pending) ours++; sub(/^=+ */, "", first); print ours + 0, theirs + 0, first }' "$1"
 }
@@ -246,8 +246,10 @@ part_sanitizer()
         (timeout 90 "$tool" --tool $check $quiet --print-limit 20 "$build/tests/gpu/steps" short > "$log/$check" 2>&1
          echo $? > "$log/status-$check") &
         eval "pid_$check=$!"
+        checks="$checks $!"
     done
     for check in memcheck initcheck racecheck; do eval "wait \$pid_$check"; done
+    checks=
     result=passed text=
     for check in memcheck initcheck racecheck; do
         status=$(cat "$log/status-$check")
@@ -328,7 +330,7 @@ stop_warming()
     wait "$warming" 2>/dev/null
     warming=
 }
-trap 'stop_warming; note "Stopped after $(elapsed) s."; failed=1; write_table; exit 1' INT TERM
+trap '[ -z "$checks" ] || kill $checks 2>/dev/null; stop_warming; note "Stopped after $(elapsed) s."; failed=1; write_table; exit 1' INT TERM
 
 part_bench()
 {
@@ -397,7 +399,8 @@ write_table()
         echo "|---|---|---:|---|"
         cat "$log/parts.md"
         echo
-        echo "All of it: $(elapsed) s, $([ $failed = 0 ] && echo "and what must hold held" || echo "and **something failed**")."
+        echo "$([ -n "$finished" ] && echo "All of it" || echo "**Not finished**, as far as this"): $(elapsed) s," \
+            "$([ $failed = 0 ] && echo "and what must hold held" || echo "and **something failed**")."
         echo
         if [ -s "$log/notes.md" ]; then cat "$log/notes.md"; echo; fi
         if grep -q '^goal' "$log/results"; then
@@ -423,6 +426,7 @@ if part_build; then
     part_bench
     part_peer
 fi
+finished=1
 write_table
 echo "$([ $failed = 0 ] && echo "All that must hold held" || echo "Something FAILED") ($(elapsed) s): $table"
 exit $failed

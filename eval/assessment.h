@@ -75,8 +75,8 @@ bool dt_assessment_add_embeddings(dt_assessment *assessment, const float *embedd
  *   ece                NAME: expected calibration error   15 bins; less is better
  *   roc_auc            NAME: ROC-AUC                      of cat against dog   (if both occur)
  * Each has value, n (the labelled rows), and for accuracies, mean recall and ROC-AUC the chance level; low
- * and high are the 95 % bootstrap interval (eval/bootstrap.h). An interval that its own value lies outside of
- * is left out: drawing again has then changed the figure itself (a macro F1 over classes with few rows each).
+ * and high are the 95 % bootstrap interval (eval/bootstrap.h), left out where drawing again changes the figure itself
+ * (dt_bounds_hold): of both F1 over classes with few rows each, of a calibration error that is mostly noise.
  * The caller owns the reference. NULL: no labelled row, no memory. */
 json_t *dt_assessment_figures(const dt_assessment *assessment, dt_error *error);
 

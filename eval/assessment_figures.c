@@ -92,7 +92,7 @@ static bool measure(const dt_assessment *a, double *values, dt_bounds *bounds, d
     if (good)
         compute(&r, once, scratch, values);
     for (int i = 0; i < FIGURES; i++)
-        bounds[i] = (dt_bounds){NAN, NAN};
+        bounds[i] = (dt_bounds){NAN, NAN, NAN, NAN};
     if (good && a->options.resamples >= 0)
         good = dt_bootstrap(&(dt_bootstrap_options){.n = a->n,
                                                     .draws = (size_t)a->options.resamples,
@@ -120,7 +120,7 @@ static json_t *figure_json(const dt_assessment *a, const figure *f, double value
                              "n", (json_int_t)a->n, "note", f->note);
     if (!isnan(f->chance))
         json_object_set_new(json, "chance", json_real(f->chance));
-    if (bounds.low <= value && value <= bounds.high) {
+    if (dt_bounds_hold(&bounds, value)) {
         json_object_set_new(json, "low", json_real(bounds.low));
         json_object_set_new(json, "high", json_real(bounds.high));
     }

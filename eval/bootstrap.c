@@ -43,9 +43,22 @@ static dt_bounds bounds_of(const double *values, size_t draws, size_t count, dou
         if (!isnan(values[i * count]))
             column[kept++] = values[i * count];
     if (!kept)
-        return (dt_bounds){NAN, NAN};
+        return (dt_bounds){NAN, NAN, NAN, NAN};
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < kept; i++)
+        sum += column[i];
+    const double mean = sum / (double)kept;
+    for (size_t i = 0; i < kept; i++)
+        squares += (column[i] - mean) * (column[i] - mean);
     qsort(column, kept, sizeof *column, by_value);
-    return (dt_bounds){percentile(column, kept, 0.025), percentile(column, kept, 0.975)};
+    return (dt_bounds){percentile(column, kept, 0.025), percentile(column, kept, 0.975), mean, sqrt(squares / (double)kept)};
+}
+
+bool dt_bounds_hold(const dt_bounds *b, double value)
+{
+    const double rounding = 1e-9 * fabs(value); /* where all draws have the value itself */
+    return b->low <= value + rounding && value <= b->high + rounding &&
+           fabs(b->mean - value) <= 0.25 * b->deviation + rounding;
 }
 
 static bool draw_all(const dt_bootstrap_options *o, size_t draws, dt_bootstrap_statistics *statistics,

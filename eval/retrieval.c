@@ -329,7 +329,7 @@ static bool summarise(const int32_t *ranks, size_t queries, size_t gallery, cons
 {
     *way = (dt_retrieval_way){.gallery = gallery};
     for (int i = 0; i < DT_RECALLS; i++)
-        way->recall_bounds[i] = (dt_bounds){NAN, NAN};
+        way->recall_bounds[i] = (dt_bounds){NAN, NAN, NAN, NAN};
     int32_t *sorted = malloc(queries * sizeof *sorted);
     if (!sorted)
         return dt_fail(error, "no memory to sort %zu ranks", queries);

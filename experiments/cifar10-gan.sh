@@ -4,9 +4,13 @@
 # DATA_DIR: as experiments/cifar10.sh.
 # Usage: experiments/cifar10-gan.sh DATA_DIR [--set KEY=VALUE ...]
 set -eu
-duet=${DUET:-./duet}
-[ -e runs/cifar10/model.safetensors ] || experiments/cifar10.sh "$1"
-[ $# -eq 0 ] || shift
+if [ $# -lt 1 ]; then
+    echo "usage: $0 DATA_DIR [--set KEY=VALUE ...]" >&2
+    exit 2
+fi
+. "$(dirname "$0")/root.sh"
+[ -e runs/cifar10/model.safetensors ] || DUET=$duet experiments/cifar10.sh "$(from_here "$1")"
+shift
 "$duet" gan experiments/cifar10-gan.json "$@"
 "$duet" gan experiments/cifar10-text-gan.json "$@"
 "$duet" gan -w runs/cifar10-text-gan --prompt "a photo of a ship." --prompt "a photo of a horse." --out runs/cifar10-text-gan/prompts.png

@@ -9,8 +9,8 @@ if [ $# -lt 1 ]; then
     echo "usage: experiments/cifar10.sh DATA_DIR [duet pretrain options]" >&2
     exit 2
 fi
-duet=${DUET:-./duet}
-data=$1
+. "$(dirname "$0")/root.sh"
+data=$(from_here "$1")
 shift
 packed=packed
 
@@ -23,6 +23,20 @@ pack() # NAME SOURCE...
             --template "a picture of the {}." --template "a small {}." "$@"
 }
 
+there() # FILE...
+{
+    for file in "$@"; do
+        [ -e "$data/$file" ] && continue
+        echo "$data: there is no $file; expected train.tar and test.tar, or CIFAR-10's data_batch_1.bin to _5.bin and test_batch.bin" >&2
+        exit 1
+    done
+}
+
+if [ -e "$data/train.tar" ]; then
+    there test.tar
+else
+    there data_batch_1.bin data_batch_2.bin data_batch_3.bin data_batch_4.bin data_batch_5.bin test_batch.bin
+fi
 mkdir -p $packed
 if [ -e "$data/train.tar" ]; then
     pack train "$data/train.tar"

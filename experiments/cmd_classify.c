@@ -1,5 +1,4 @@
 /* duet classify: what a trained model calls pictures and texts that carry no label. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +103,9 @@ static const char *mistake(const settings *s)
         return "nothing to name; give picture files, a folder, a pair store or --text";
     if (s->word_count && s->text_list.count)
         return "--text and files do not go together";
+    for (size_t i = 0; i < s->text_list.count; i++)
+        if (!strcmp(s->text_list.items[i], "-"))
+            return "--text - would name a dash; - alone, without --text, names the lines of the standard input";
     if (s->text_list.count && s->classes)
         return "--classes names pictures; --text is for a classifier of texts";
     if (s->template_list.count && s->templates)
@@ -217,7 +219,7 @@ static bool named(void *context, size_t index, const dt_guess *best, size_t coun
         return false;
     if (!w->s->json)
         print_line(w, index, caption, best, count);
-    return fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output: %s", strerror(errno));
+    return dt_print_flush(error);
 }
 
 static bool refused(void *context, size_t index, const dt_error *why, dt_error *error)

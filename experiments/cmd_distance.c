@@ -188,7 +188,7 @@ static bool tell(const work *w, dt_error *error)
     bool good = json && (!s->json || dt_print_json(json, 2, error));
     if (good && !s->json)
         print_table(w);
-    good = good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output"));
+    good = good && dt_print_flush(error);
     if (good)
         note(w->distances.note);
     good = good && (!s->out || dt_findings_merge(s->out, json, error));

@@ -17,7 +17,7 @@
 static const char summary[] =
     "Runs every task of a suite on every data set with every model, and prints one table: zero-shot classification, "
     "retrieval, the linear probe, and the classifier of a fine-tuned model. SUITE.json names them "
-    "(experiments/suite.h). The results go to one JSON file after each task; what they hold already is not run again, unless "
+    "(experiments/suite.h), and all of them are looked for before the first task. The results go to one JSON file after each task; what they hold already is not run again, unless "
     "the model, the data, the task or the precision has changed.";
 
 /* The figures that stand for a task in the table. */
@@ -111,10 +111,11 @@ int dt_cmd_evaluate(int argc, char **argv)
     default_results(words[0], path);
     dt_error error;
     size_t failed = 0;
+    dt_progress_lines lines = {0};
     dt_suite_options o = {.results = out ? out : path, .again = again, .people = quiet ? NULL : stderr,
-                                .progress = dt_terminal_progress(quiet)};
+                                .progress = dt_lasting_progress(&lines, quiet)};
     dt_suite *suite = dt_suite_load(words[0], &error);
-    bool good = suite && (o.backend = dt_device_open(&device, dt_device_news(quiet), &error)) &&
+    bool good = suite && dt_suite_check(suite, &error) && (o.backend = dt_device_open(&device, dt_device_news(quiet), &error)) &&
                 (out || dt_make_directories("runs", &error)) && dt_suite_run(suite, &o, &failed, &error);
     if (good && json)
         good = dt_print_json(dt_suite_results(suite), 2, &error);

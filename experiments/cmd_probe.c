@@ -378,7 +378,7 @@ static bool report(const work *w, dt_error *error)
         print_table(w, json);
     if (good)
         warn(&w->result, w->s->iterations);
-    good = good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+    good = good && dt_print_flush(error) &&
            (!w->s->out || dt_findings_merge(w->s->out, json, error)) &&
            (!w->s->save || dt_probe_save(&w->result, layer_name(w->s), w->s->save, error));
     json_decref(json);

@@ -21,12 +21,11 @@
 #include "experiments/shared_options.h"
 
 enum { NAME_ROOM = 320 };
-static const char default_gallery[] = "retrieve.html";
 
 typedef struct settings {
     const char *weights, *data, *queries, *gallery, *name, *out, *cache;
     dt_strings query_list, image_list;
-    bool texts, interactive, no_gallery, no_cache, json, quiet;
+    bool texts, interactive, no_cache, json, quiet;
     int captions, top, batch, threads;
     dt_device_options device;
 } settings;
@@ -57,7 +56,7 @@ static const char summary[] = "Finds images and captions by each other. DATA is 
                               "a folder of images. Without a query: R@1, "
                               "R@5, R@10, median and mean rank both ways, between all images and all "
                               "captions of DATA. With queries: the images nearest "
-                              "to each, printed and as a page with the pictures. The embeddings of the "
+                              "to each, printed, and with --gallery as a page with the pictures. The embeddings of the "
                               "images are kept in RUN/features.";
 
 int dt_cmd_retrieve(int argc, char **argv)
@@ -77,10 +76,7 @@ int dt_cmd_retrieve(int argc, char **argv)
          .most = 10000},
         {"captions", 0, DT_INT, &s.captions, "N", "captions of an image that count; 0: all", "0",
          .least = 0, .most = -1},
-        {"gallery", 'g', DT_STRING, &s.gallery, "FILE",
-         .help =
-             "write a page with the pictures found (default: retrieve.html; with --json or --interactive none)"},
-        {"no-gallery", 0, DT_FLAG, &s.no_gallery, .help = "write no page"},
+        {"gallery", 'g', DT_STRING, &s.gallery, "FILE", .help = "write a page with the pictures found, such as found.html"},
         DT_NAME_OPTION(s.name, "DATA's name"),
         DT_FINDINGS_OPTION(s.out),
         DT_JSON_OPTION(s.json, "; with --interactive one object a line"),
@@ -115,8 +111,6 @@ static const char *mistake(const settings *s)
         return "--texts finds captions; --out and --gallery hold images";
     if (s->interactive && (queries || s->image_list.count || s->out))
         return "--interactive reads its queries; --query, --queries, --image and --out do not go with it";
-    if (s->gallery && s->no_gallery)
-        return "--gallery and --no-gallery do not go together";
     if (s->gallery && !queries && !s->image_list.count && !s->interactive)
         return "--gallery shows what queries found; give --query or --image";
     return s->cache && s->no_cache ? "--cache and --no-cache do not go together" : NULL;
@@ -301,7 +295,7 @@ static bool report_json(const work *w, dt_error *error)
         good &= json_object_set_new(json, "maps", json_pack("[O]", w->map)) == 0;
     good = (good && json) || dt_fail(error, "no memory for the results, or a name that is not UTF-8");
     good = good && (!s->json || dt_print_json(json, 2, error)) &&
-           (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+           dt_print_flush(error) &&
            (!s->out || dt_findings_merge(s->out, json, error));
     json_decref(json);
     return good;
@@ -311,14 +305,13 @@ static bool write_gallery(const work *w, const dt_query_found *found, size_t cou
 {
     const settings *s = w->s;
     char stem[256], title[300];
-    const char *path = s->gallery ? s->gallery : s->json || s->interactive ? NULL : default_gallery;
-    if (!path || s->no_gallery || s->texts || !count)
+    if (!s->gallery || !count)
         return true;
     snprintf(title, sizeof title, "Found in %s", name_of(s, stem, sizeof stem));
-    if (!dt_gallery_page_write(path, title, w->data, found, count, error))
+    if (!dt_gallery_page_write(s->gallery, title, w->data, found, count, error))
         return false;
     if (!s->json)
-        printf("\ngallery: %s\n", path);
+        printf("\ngallery: %s\n", s->gallery);
     return true;
 }
 
@@ -334,10 +327,10 @@ static bool report(const work *w, dt_error *error)
     }
     if (!w->s->json)
         dt_device_print_note();
-    if (fflush(stdout))
-        return dt_fail(error, "cannot write to standard output");
+    if (!dt_print_flush(error))
+        return false;
     return ((!w->s->json && !w->s->out) || report_json(w, error)) && write_gallery(w, w->found, w->count, error) &&
-           (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output"));
+           dt_print_flush(error);
 }
 
 /* ---- One query after the other ---- */
@@ -394,7 +387,7 @@ static bool answer_line(work *w, dt_encoder *encoder, const char *line, session 
         return false;
     bool kept = w->s->gallery != NULL; /* for the page at the end; else an answer is done with */
     bool good = print_answer(w, &found, error) &&
-                (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+                dt_print_flush(error) &&
                 (!kept || keep(all, &found, error));
     if (!good || !kept)
         dt_queries_free(&found, 1);

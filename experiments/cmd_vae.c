@@ -42,9 +42,10 @@ static bool paint(void *self, dt_generative *run, bool last, dt_error *error)
 
 static bool measure(vae *e, int samples, dt_vae_bound *bound, dt_error *error)
 {
+    dt_progress_lines lines = {0};
     const dt_vae_bound_options o = {.data = e->test, .binarise = e->config.binarise, .seed = (uint64_t)e->config.test_seed,
                                     .samples = samples, .threads = e->run.config.threads,
-                                    .progress = dt_terminal_progress(e->run.quiet)};
+                                    .progress = dt_lasting_progress(&lines, e->run.quiet)};
     return dt_vae_bound_of(e->model, e->run.folder.backend, &o, bound, error);
 }
 

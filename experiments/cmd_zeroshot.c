@@ -166,7 +166,7 @@ static bool report(const settings *s, const dt_zeroshot_result *result, const dt
         good = dt_print_json(json, 2, error);
     else
         print_table(result, data);
-    good = good && (fflush(stdout) == 0 || dt_fail(error, "cannot write to standard output")) &&
+    good = good && dt_print_flush(error) &&
            (!s->out || dt_findings_merge(s->out, json, error));
     json_decref(json);
     return good;

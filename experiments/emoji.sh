@@ -1,8 +1,8 @@
 #!/bin/sh
 # The demo: renders the colour emoji of the system's font, packs them, trains two small towers on most of them, and names
-# and finds people that the training never saw. Run from the root of the checkout after `make`, or through `make demo`.
+# and finds people that the training never saw. After `make`, or through `make demo`.
 set -eu
-duet=${DUET:-./duet}
+. "$(dirname "$0")/root.sh"
 packed=packed
 
 pack() # SPLIT
@@ -27,6 +27,6 @@ combinations. "top-1 accuracy" is naming such a picture among all combinations o
 Next:
   open runs/emoji/report.html in a browser: the curves, and the pictures found for a dozen queries
   ./duet zeroshot -w runs/emoji packed/emoji-test-cells.lmdb -c packed/emoji-classes.json -q "woman cook: dark skin tone"
-  ./duet zeroshot -w runs/emoji packed/emoji-train.lmdb --query "a red fruit" --query "clock" --top 8
-  ./duet pretrain experiments/emoji.json --out runs/mine --set seed=2 --set optimizer.lr=0.003
+  ./duet retrieve -w runs/emoji packed/emoji-train.lmdb --query cat --query family --gallery runs/found.html
+  ./duet pretrain experiments/emoji.json --out runs/emoji-2 --set seed=2 --set optimizer.lr=0.003
 END

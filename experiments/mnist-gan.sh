@@ -6,6 +6,7 @@
 set -eu
 . "$(dirname "$0")/mnist.sh"
 pack_exact "$@"
-[ -e runs/mnist-clip/model.safetensors ] && [ -e runs/mnist-finetune/model.safetensors ] || experiments/mnist-probe.sh "$1"
+[ -e runs/mnist-clip/model.safetensors ] && [ -e runs/mnist-finetune/model.safetensors ] ||
+    DUET=$duet experiments/mnist-probe.sh "$data"
 shift
 "$duet" gan experiments/mnist-gan.json "$@"

@@ -1,5 +1,5 @@
-# What the MNIST experiments share; they say `. experiments/mnist.sh` and then pack_mnist DATA_DIR.
-duet=${DUET:-./duet}
+# What the MNIST experiments share; they say `. "$(dirname "$0")/mnist.sh"` and then pack_mnist DATA_DIR or pack_exact DATA_DIR.
+. "$(dirname "$0")/root.sh"
 
 # One of the four files, whatever its name's ending.
 mnist_file() # DIR NAME
@@ -23,8 +23,9 @@ pack_mnist() # DATA_DIR ...
         echo "usage: $0 DATA_DIR [options]" >&2
         exit 2
     fi
-    train=$(mnist_file "$1" train-images-idx3-ubyte)
-    test=$(mnist_file "$1" t10k-images-idx3-ubyte)
+    data=$(from_here "$1")
+    train=$(mnist_file "$data" train-images-idx3-ubyte)
+    test=$(mnist_file "$data" t10k-images-idx3-ubyte)
     mkdir -p packed
     pack_digits packed/mnist-train.lmdb "$train"
     pack_digits packed/mnist-test.lmdb "$test"
@@ -37,9 +38,10 @@ pack_exact() # DATA_DIR ...
         echo "usage: $0 DATA_DIR [options]" >&2
         exit 2
     fi
+    data=$(from_here "$1")
     mkdir -p packed
     for half in train t10k; do
-        images=$(mnist_file "$1" $half-images-idx3-ubyte)
+        images=$(mnist_file "$data" $half-images-idx3-ubyte)
         store=packed/mnist-exact-$([ $half = train ] && echo train || echo test).lmdb
         [ -e "$store" ] || "$duet" pack --lossless --out "$store" --classes experiments/mnist-digits.txt "$images"
     done

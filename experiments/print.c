@@ -1,5 +1,6 @@
 #include "experiments/print.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,4 +54,15 @@ bool dt_print_json(const json_t *json, int indent, dt_error *error)
         puts(text);
     free(text);
     return text;
+}
+
+bool dt_print_flush(dt_error *error)
+{
+    bool lost = ferror(stdout); /* before now: why is only told by writing once more */
+    errno = 0;
+    if (lost)
+        putchar('\n');
+    if (fflush(stdout) == 0 && !lost)
+        return true;
+    return dt_fail(error, "cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
 }

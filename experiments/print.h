@@ -16,4 +16,7 @@ void dt_print_query(const dt_query_found *found, const dt_dataset *data);
 /* One JSON object, indented, or on one line with indent 0. */
 bool dt_print_json(const json_t *json, int indent, dt_error *error);
 
+/* What was printed has arrived; false, with the reason, where it has not (a full disk). */
+bool dt_print_flush(dt_error *error);
+
 #endif

@@ -8,4 +8,15 @@
  */
 dt_progress dt_terminal_progress(bool quiet);
 
+/* For what takes many minutes: the same on a terminal, else a line on stderr every so many seconds. */
+typedef struct dt_progress_lines {
+    double every; /* 0: DT_PROGRESS_SECONDS */
+    double last;  /* when the last line was written; 0: none yet */
+} dt_progress_lines;
+
+enum { DT_PROGRESS_SECONDS = 30 };
+
+/* `lines` is the caller's, and stays until the computation is through. */
+dt_progress dt_lasting_progress(dt_progress_lines *lines, bool quiet);
+
 #endif

@@ -3,7 +3,7 @@
 # (Goodfellow et al., 2014), which is known to fail. The pictures stand side by side in runs/ring.html.
 # Usage: experiments/ring.sh [--set KEY=VALUE ...]
 set -eu
-duet=${DUET:-./duet}
+. "$(dirname "$0")/root.sh"
 mkdir -p runs
 "$duet" gan experiments/ring.json --out runs/ring-r1 "$@"
 "$duet" gan experiments/ring.json --out runs/ring-wgan-gp --set name='"Ring, WGAN-GP"' --set objective.loss=wasserstein \

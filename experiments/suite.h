@@ -28,9 +28,13 @@
 
 typedef struct dt_suite dt_suite;
 
-/* Reads and checks the file; data and models are opened when their turn comes. */
+/* Reads and checks the file; nothing that it names is opened yet. */
 dt_suite *dt_suite_load(const char *path, dt_error *error);
 void dt_suite_free(dt_suite *suite); /* NULL is allowed */
+
+/* Whether all that the suite names is there: models with their weights, data, and lists of classes. What is missing is told in one
+ * line, all of it, before a task has run. */
+bool dt_suite_check(const dt_suite *suite, dt_error *error);
 
 typedef struct dt_suite_options {
     const char *results; /* the JSON file: {"results": [{"key", "suite", "weights", "set", "task", "precision", "seconds",

@@ -351,8 +351,44 @@ static void embeddings_by_blocks(size_t rows, size_t classes, size_t dim)
     free(labels);
 }
 
+/* rows of each class in turn: seven in eight of the first `named` classes are named right, all others as one of those. */
+static json_t *figures_of(size_t classes, size_t rows_each, size_t named)
+{
+    dt_assessment *a = dt_assessment_new(&(dt_assessment_options){.classes = classes, .seed = 3}, &error);
+    float *scores = malloc(classes * sizeof *scores);
+    bool good = a && scores;
+    for (size_t i = 0; good && i < classes * rows_each; i++) {
+        const int32_t label = (int32_t)(i % classes);
+        memset(scores, 0, classes * sizeof *scores);
+        scores[(size_t)label < named && dt_hash64(1, i, 0) % 8 ? (size_t)label : dt_hash64(2, i, 0) % named] = 1;
+        good = dt_assessment_add(a, scores, &label, NULL, 1, &error);
+    }
+    json_t *list = good ? dt_assessment_figures(a, &error) : NULL;
+    free(scores);
+    dt_assessment_free(a);
+    return json_pack("{s:o*}", "figures", list);
+}
+
+/* A row a class: a draw has it not at all, or several times, and then a better F1 than the row itself has. */
+static void few_rows_a_class(void)
+{
+    const char *const keys[] = {"top1", "mean_class_recall", "macro_f1", "weighted_f1"};
+    json_t *one = figures_of(400, 1, 100), *many = figures_of(10, 100, 5);
+    for (int i = 0; i < 4; i++) {
+        const json_t *few = find_figure(one, keys[i]), *enough = find_figure(many, keys[i]);
+        ok(few && (json_object_get(few, "low") != NULL) == (i < 2), "%s of a row a class: %s", keys[i],
+           i < 2 ? "its interval" : "no interval");
+        double value = number(enough, "value"), low = number(enough, "low"), high = number(enough, "high");
+        ok(value - low > (high - low) / 4 && high - value > (high - low) / 4, "%s of 100 rows a class: %.3f in %.3f to %.3f",
+           keys[i], value, low, high);
+    }
+    json_decref(one);
+    json_decref(many);
+}
+
 int main(void)
 {
+    few_rows_a_class();
     three_classes();
     golden_figures();
     two_classes();

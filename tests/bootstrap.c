@@ -85,8 +85,20 @@ static void bootstrap(void)
     ok(!dt_bootstrap_mean(one, (size_t)1 << 33, 1, 0, bounds, &error) && says(error.message, "expected 1 to"), "too many samples");
 }
 
+/* Bounds beside a biased statistic's value are none for it; a fifth of a deviation of bias is still let pass. */
+static void hold(void)
+{
+    const dt_bounds bounds = {.low = 1, .high = 5, .mean = 3, .deviation = 1}, none = {NAN, NAN, NAN, NAN},
+                    same = {.low = 0.7, .high = 0.7, .mean = 0.7 - 1e-16, .deviation = 1e-17};
+    ok(dt_bounds_hold(&bounds, 3) && dt_bounds_hold(&bounds, 2.8) && dt_bounds_hold(&bounds, 3.2), "draws around the value");
+    ok(!dt_bounds_hold(&bounds, 2.7) && !dt_bounds_hold(&bounds, 3.3) && !dt_bounds_hold(&bounds, 1.01), "draws beside it");
+    ok(!dt_bounds_hold(&bounds, 5.1) && !dt_bounds_hold(&bounds, NAN) && !dt_bounds_hold(&none, 3), "outside, and none");
+    ok(dt_bounds_hold(&same, 0.7), "draws that all have it");
+}
+
 int main(void)
 {
+    hold();
     bootstrap();
     return done();
 }

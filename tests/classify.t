@@ -199,6 +199,7 @@ refused "an empty folder" 1 '^duet classify: there are no images in empty' class
 refused "a folder among files" 1 '^duet classify: flat: expected picture files' classify -w tuned flat/1.jpg flat
 refused "no such store" 1 '^duet classify: .*nothing.lmdb' classify -w tuned nothing.lmdb
 refused "one class" 1 '^duet classify: run: .*one class' classify -w run flat -c "cat,"
+refused "a dash for a text" 2 'without --text, names the lines of the standard input' classify -w words --text -
 refused "text and files" 2 'text and files' classify -w words lines.txt -x cat
 refused "text and classes" 2 'classes names pictures' classify -w words -x cat -c cat,dog
 refused "a template of nothing" 2 'templates are for' classify -w tuned flat -t "a {}"

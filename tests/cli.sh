@@ -8,7 +8,11 @@
 root=$PWD
 duet="${BUILD:-build/release}/duet"
 case $duet in /*) ;; *) duet=$PWD/$duet ;; esac
-work=$(mktemp -d "${TMPDIR:-/tmp}/duet-test-XXXXXX") || exit 1
+work=$(mktemp -d "${TMPDIR:-/tmp}/duet-test-XXXXXX" 2>/dev/null)
+if [ ! -d "$work" ]; then
+    echo "Bail out!  ${TMPDIR:-/tmp}: no folder can be made there for the tests; set TMPDIR to where one can"
+    exit 1
+fi
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 n=0

@@ -247,7 +247,7 @@ lacks "and says no more of it" "^device:"
 run "short commands say that a GPU is taken" 0 "^device: cuda (Imaginary 9000, fp32)$" embed -w run -o e.npy --images pairs.lmdb
 run "but not if they are to be quiet" 0 "8 images" embed -w run -o e.npy --images pairs.lmdb --device cuda -q
 lacks "nor where --device is given" "device:"
-for quiet in "distance --no-cache pairs.lmdb pairs.lmdb" "retrieve --no-gallery --no-cache pairs.lmdb" "zeroshot -r pairs.lmdb" \
+for quiet in "distance --no-cache pairs.lmdb pairs.lmdb" "retrieve --no-cache pairs.lmdb" "zeroshot -r pairs.lmdb" \
     "classify --classes a,b pairs.lmdb"; do
     set -- $quiet
     run "quiet: $1" 0 "" "$@" -w run --quiet --device cuda

@@ -24,4 +24,35 @@ for option in device precision quiet restart threads templates query queries; do
     [ "$(wc -l <said)" -eq 1 ] && [ "$(sed 's/^ *//; s/ .*//' said)" -ge 2 ]
     report "--$option is explained in the same words everywhere" $?
 done
+# The scripts find the checkout, and the user's data from where the user is.
+mkdir -p checkout/experiments user/data checkout/packed
+cp "$root"/experiments/*.sh checkout/experiments
+printf '#!/bin/sh\necho "in $PWD: $*"\n' >stub
+chmod +x stub
+for file in train-images-idx3-ubyte t10k-images-idx3-ubyte; do : >user/data/$file; done
+script() { # NAME STATUS PATTERN SCRIPT WORDS...
+    name=$1 want=$2 pattern=$3
+    shift 3
+    (cd user && DUET=../stub sh ../checkout/experiments/"$@") >said 2>&1
+    got=$?
+    [ "$got" -eq "$want" ] && grep -q -e "$pattern" said
+    report "$name" $?
+}
+script "a script from elsewhere" 0 "^in $PWD/checkout: finetune experiments/mnist-linear.json --out runs/mnist-linear" mnist-linear.sh data
+says "with the data where the user said" " $PWD/user/data/train-images-idx3-ubyte$"
+says "tells where it works" "^In $PWD/checkout$"
+script "the demo from elsewhere" 0 "^in $PWD/checkout: pretrain experiments/emoji.json --out runs/emoji$" emoji.sh
+says "suggests a run of its own" '--out runs/emoji-2 '
+: >checkout/packed/cifar10-train.lmdb
+: >checkout/packed/cifar10-test.lmdb
+script "CIFAR-10 without data, though packed before" 1 '^/nowhere: there is no data_batch_1.bin; expected train.tar' cifar10.sh /nowhere
+: >user/data/train.tar
+script "CIFAR-10 with half of the data" 1 "^$PWD/user/data: there is no test.tar" cifar10.sh data
+: >user/data/test.tar
+script "CIFAR-10" 0 "^in $PWD/checkout: pretrain experiments/cifar10.json --out runs/cifar10 --quiet$" cifar10.sh data --quiet
+script "no data at all" 2 '^usage: .*cifar10-gan.sh DATA_DIR' cifar10-gan.sh
+
+# The tests' own folder.
+(cd "$root" && TMPDIR=/nowhere sh tests/duet.t) >said 2>&1
+says "tests that have no place say so" '^Bail out!  /nowhere: '
 finish

@@ -64,11 +64,29 @@ run "elsewhere" 0 'top-1' evaluate suite.json --out there.json
 [ -s there.json ]
 report "the results go where --out says" $?
 
-sed 's/"weights": \["tuned"\]/"weights": ["missing", "run"]/' suite.json >broken.json
+sed 's/"weights": \["tuned"\]/"weights": ["run"]/' suite.json >broken.json
 run "what fails is told" 1 'run, Others, classify: run has no classifier; duet finetune makes one' evaluate broken.json
-grep -q '^missing: no such file or run' said && grep -q "duet evaluate: 3 of the suite's tasks failed" said &&
+grep -q "duet evaluate: 1 of the suite's tasks failed" said &&
     grep -q '^run  *Others  *zeroshot  *top-1' said
 report "and the rest is run" $?
+
+# What is missing is found before the first task, which would be well, has run.
+mkdir empty
+cat >missing.json <<'END'
+{"weights": "run",
+ "sets": [{"data": "colours.lmdb", "tasks": ["zeroshot"]},
+          {"data": "absent.lmdb", "tasks": ["zeroshot"], "weights": ["missing", "empty", "missing"]},
+          {"data": "colours.lmdb", "train": "untrained.lmdb", "validation": "none.lmdb", "tasks": ["probe"]},
+          {"data": "colours.lmdb", "train": "not-asked-for.lmdb", "tasks": ["zeroshot"], "classes": "gone.json"},
+          {"data": "absent.csv", "tasks": ["classify"]}]}
+END
+run "what is missing is told first" 1 '^duet evaluate: no task was run: missing: no such file or run; ' evaluate missing.json
+for place in absent.lmdb empty untrained.lmdb none.lmdb gone.json absent.csv; do
+    says "and $place" "[; ]$place[:;]"
+done
+lacks "once each, of what is asked for" '\(missing: no such.*missing: no such\|not-asked-for\)'
+[ "$(wc -l <said)" -eq 1 ] && [ ! -e runs/missing-results.json ]
+report "in one line, with nothing run" $?
 
 # What a key holds: the task's own settings, by content.
 printf 'red\ngreen\nblue\n' >classes.txt

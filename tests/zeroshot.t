@@ -123,4 +123,14 @@ refused "a place that cannot be written" 1 '^duet embed: ' embed -w run --texts 
 [ -e x.npy ]
 [ $? -eq 1 ]
 report "a failure leaves no file" $?
+if [ -w /dev/full ]; then
+    for command in "zeroshot -w run ten.lmdb" "zeroshot -w run ten.lmdb --json" "retrieve -w run ten.lmdb -q cat" \
+        "retrieve -w run ten.lmdb" "distance -w run ten.lmdb ten.lmdb"; do
+        "$duet" $command >/dev/full 2>said
+        [ $? -eq 1 ] && grep -q 'cannot write to standard output: No space left on device' said
+        report "$command: a full disk, and why" $?
+    done
+else
+    skip "a full disk" "there is no /dev/full"
+fi
 finish

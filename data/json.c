@@ -89,8 +89,19 @@ static bool check_range(const place *at, const dt_json_field *field, double valu
     return fail_at(at, error, "%.15g is out of range (%.15g to %.15g)", value, field->least, field->most);
 }
 
+/* Whether a number is an integer, beyond any doubt that its digits leave. */
+static bool whole(double number)
+{
+    return number == floor(number) && fabs(number) <= 0x1p53;
+}
+
 static bool read_integer(const place *at, const dt_json_field *field, const json_t *value, dt_error *error)
 {
+    double real = json_real_value(value);
+    if (json_is_real(value) && fabs(real) > 0x1p53)
+        return fail_at(at, error, "%.15g is too large", real);
+    if (json_is_real(value) && whole(real))
+        return fail_at(at, error, "expected an integer, found a number with a point or an exponent; write %.0f", real);
     if (!json_is_integer(value))
         return expected(at, "an integer", value, error);
     json_int_t number = json_integer_value(value);
@@ -229,9 +240,24 @@ bool dt_json_read(const json_t *object, const char *file, const char *path, cons
     return dt_json_read_known(object, file, path, fields, count, error);
 }
 
+static bool is_number(const char *text)
+{
+    return text[strspn(text, "+-.0123456789eE")] == 0;
+}
+
 static json_t *override_value(const char *text, const json_t *present, dt_error *error)
 {
-    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_error_t problem;
+    json_t *value = json_loads(text, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &problem);
+    if (!value && is_number(text) && json_error_code(&problem) == json_error_numeric_overflow && !json_is_string(present)) {
+        dt_fail(error, "--set: the number %s is too large (a text that looks like one goes into quotes)", text);
+        return NULL;
+    }
+    if (json_is_real(value) && strpbrk(text, "eE") && whole(json_real_value(value))) { /* 1e6 steps */
+        json_int_t number = (json_int_t)json_real_value(value);
+        json_decref(value);
+        value = json_integer(number);
+    }
     if (value && json_is_string(present) && !json_is_string(value) && !json_is_object(value) && !json_is_array(value)) {
         json_decref(value);
         value = NULL;

@@ -22,7 +22,7 @@ json_t *dt_json_parse(const char *text, size_t size, const char *name, dt_error 
 /* With the type that target points to. */
 typedef enum dt_json_kind {
     DT_JSON_BOOL,   /* bool */
-    DT_JSON_INT,    /* int */
+    DT_JSON_INT,    /* int; neither 4.0 nor 1e6, which are real numbers: the message says how to write them */
     DT_JSON_INT64,  /* int64_t */
     DT_JSON_SIZE,   /* size_t, not negative */
     DT_JSON_FLOAT,  /* float; integers are good too */
@@ -60,7 +60,8 @@ int dt_choice_index(const char *choices, const char *word);
 const char *dt_json_kind_name(const json_t *value);
 
 /* An override from the command line, "a.b.c=value": the value is JSON where it parses as JSON, else a string;
- * where the present value is a string, text that is no JSON string, object or list is taken as it stands.
+ * where the present value is a string, text that is no JSON string, object or list is taken as it stands. A whole number with an
+ * exponent, 1e6, is an integer here.
  * `defaults` says which keys exist (NULL: object itself). Objects on the way are made in `object`.
  * Types are checked later, by dt_json_read. */
 bool dt_json_set(json_t *object, const json_t *defaults, const char *assignment, dt_error *error);

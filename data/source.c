@@ -1,5 +1,6 @@
 #include "data/source.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -91,9 +92,10 @@ static const char *detect(const char *path, dt_error *error)
     if (ends_with(path, ".bin"))
         return "cifar";
     unsigned char head[512] = {0};
+    errno = 0;
     gzFile file = gzopen(path, "rbe"); /* reads files that are not compressed as they are */
     if (!file) {
-        dt_fail(error, "cannot open %s", path);
+        dt_fail(error, "cannot open %s: %s", path, errno ? strerror(errno) : "out of memory");
         return NULL;
     }
     int got = gzread(file, head, sizeof head);

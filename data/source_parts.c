@@ -1,5 +1,6 @@
 #include "data/source_parts.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,10 +134,11 @@ static const size_t INFLATED_MAX = (size_t)4 << 30;
 
 static bool inflate_file(dt_bytes *bytes, const char *path, dt_error *error)
 {
+    errno = 0;
     gzFile file = gzopen(path, "rbe");
     size_t room = 0, n = 0;
     int got = 1;
-    bool good = file || dt_fail(error, "cannot open %s", path);
+    bool good = file || dt_fail(error, "cannot open %s: %s", path, errno ? strerror(errno) : "out of memory");
     while (good && got > 0) {
         if (n == room) {
             room = room ? 2 * room : (size_t)1 << 20;

@@ -22,7 +22,7 @@ json_t *dt_model_preset(const char *name, dt_error *error)
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", dt_presets[i].name);
     }
-    dt_fail(error, "no model preset is called '%s'; there are %s", name, known);
+    dt_fail(error, "no model preset is called '%s', nor is there such a file; the presets are %s", name, known);
     return NULL;
 }
 

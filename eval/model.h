@@ -20,6 +20,11 @@ bool dt_model_config(const json_t *json, const char *file, const char *path, dt_
 json_t *dt_model_preset(const char *name, dt_error *error);
 const char *dt_model_preset_name(size_t i);
 
+/* The same for a word that is the name of a preset or else the path of a file: with a description, with open_clip's model_cfg
+ * (open_clip_config.json), or of Hugging Face's (config.json). `note` gets what of the last was passed over, "": nothing; NULL:
+ * such fields are refused. */
+json_t *dt_model_description(const char *word, char *note, size_t room, dt_error *error);
+
 typedef struct dt_model {
     dt_clip_config config;
     dt_head_config head;      /* classes 0: it is no classifier */

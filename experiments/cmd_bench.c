@@ -179,9 +179,9 @@ static bool bench_decoding(bench *b, dt_error *error)
 
 static bool measure(bench *b, dt_error *error)
 {
-    json_t *json = dt_model_preset(b->name, NULL);
-    if (!json && !(json = dt_json_load(b->name, error)))
-        return dt_model_preset(b->name, error) != NULL; /* neither a preset nor a file: name the presets */
+    json_t *json = dt_model_description(b->name, NULL, 0, error);
+    if (!json)
+        return false;
     json_t *text = json_object_get(json, "text_cfg");
     if (json_is_object(text) && !json_object_get(text, "vocab_size"))
         json_object_set_new(text, "vocab_size", json_integer(b->text_vocabulary));

@@ -419,7 +419,7 @@ static bool open_model(work *w, dt_error *error)
     if (s->classes && (!(w->classes = dt_classes_load(s->classes, error)) ||
                        !check_templates(w, &templates, &count, error)))
         return false;
-    if (!(w->model = dt_load_weights("duet classify", s->weights, error)) || !check_model(w, error) ||
+    if (!(w->model = dt_load_weights("duet classify", s->weights, s->quiet, error)) || !check_model(w, error) ||
         !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     if (w->classes && !dt_model_head_from_classes(&w->model, DT_TOWER_IMAGE, w->classes, templates, count, w->backend, s->batch,

@@ -5,9 +5,6 @@
 #include <unistd.h>
 
 #include "data/file.h"
-#include "eval/config_fields.h"
-#include "eval/hf_config.h"
-#include "eval/open_clip_config.h"
 #include "eval/origin.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
@@ -47,32 +44,6 @@ int dt_cmd_convert(int argc, char **argv)
         return DT_EXIT_GOOD;
     fprintf(stderr, "duet convert: %s\n", error.message);
     return DT_EXIT_FAILURE;
-}
-
-/* A description from a file: Duet's, open_clip's with a model_cfg, or Hugging Face's; or the name of a preset. `note`: what of
- * it was passed over. */
-static json_t *read_config(const char *word, char *note, size_t room, dt_error *error)
-{
-    dt_naming naming;
-    if (!dt_file_exists(word))
-        return dt_model_preset(word, error);
-    json_t *json = dt_config_file(word, error);
-    bool ours = json_object_get(json, "vision_cfg"), open_clip = json_object_get(json, "model_cfg");
-    if (json && ours && dt_model_config(json, word, "", &(dt_clip_config){0}, &(dt_head_config){0}, error))
-        return json;
-    if (!json || ours) {
-        json_decref(json);
-        return NULL;
-    }
-    bool hf = json_is_string(json_object_get(json, "model_type"));
-    json_decref(json);
-    if (open_clip)
-        return dt_open_clip_description(word, error);
-    if (hf)
-        return dt_hf_description(word, &naming, note, room, error);
-    dt_fail(error, "%s: expected a model's description: with vision_cfg, as Duet and open_clip write it, or model_cfg, as in "
-                   "open_clip_config.json, or model_type, as in Hugging Face's config.json", word);
-    return NULL;
 }
 
 static bool is_file_name(const char *path)
@@ -135,7 +106,7 @@ static bool write_model(const dt_model *model, const char *out, dt_error *error)
 static bool convert(const settings *s, dt_error *error)
 {
     char passed_over[256] = "";
-    json_t *config = s->config ? read_config(s->config, passed_over, sizeof passed_over, error) : NULL;
+    json_t *config = s->config ? dt_model_description(s->config, passed_over, sizeof passed_over, error) : NULL;
     dt_model *model = s->config && !config ? NULL : dt_model_load_as(s->in, config, s->image_size, error);
     bool good = model && write_model(model, s->out, error);
     if (good) {

@@ -126,7 +126,7 @@ static bool compare_data(work *w, dt_error *error)
 {
     const settings *s = w->s;
     if (!(w->real = dt_dataset_open(s->real, error)) || !(w->generated = dt_dataset_open(s->generated, error)) ||
-        !(w->model = dt_load_weights("duet distance", s->weights, error)) ||
+        !(w->model = dt_load_weights("duet distance", s->weights, s->quiet, error)) ||
         !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     if (!s->no_cache && !(w->cache = s->cache ? strdup(s->cache) : dt_features_folder(s->weights)))

@@ -191,7 +191,7 @@ static bool run(work *w, const settings *s, dt_error *error)
         return false;
     if (s->data && !(w->data = dt_dataset_open(s->data, error)))
         return false;
-    if (!(w->model = dt_load_weights("duet embed", s->weights, error)) ||
+    if (!(w->model = dt_load_weights("duet embed", s->weights, s->quiet, error)) ||
         !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     return (!s->images || embed_images(w, s, error)) && (!s->captions || embed_captions(w, s, error)) &&

@@ -46,12 +46,12 @@ static const char *in_run(const run *r, const char *name, char room[DT_RUN_PATH]
 
 /* ---- Preparing ---- */
 
-static bool open_model(run *r, dt_error *error)
+static bool open_model(run *r, bool quiet, dt_error *error)
 {
     const dt_finetune_config *c = &r->config;
     dt_tokenizer *tokenizer = NULL;
     if (c->weights)
-        return (r->model = dt_load_weights("duet finetune", c->weights, error)) != NULL;
+        return (r->model = dt_load_weights("duet finetune", c->weights, quiet, error)) != NULL;
     if (c->tokenizer && !(tokenizer = dt_tokenizer_load(c->tokenizer, error)))
         return false;
     json_t *json = json_is_string(c->model) ? dt_model_preset(json_string_value(c->model), error) : json_deep_copy(c->model);
@@ -169,7 +169,7 @@ static bool prepare(run *r, const dt_device_options *device, bool restart, bool 
 {
     uint64_t step = 0;
     char path[DT_RUN_PATH];
-    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_model(r, error) || !check_weights(r, error) ||
+    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_model(r, quiet, error) || !check_weights(r, error) ||
         !dt_finetune_data_open(&r->data, &r->config, error) ||
         !(r->folder.backend = r->data.backend = dt_device_open(device, DT_DEVICE_SAY_NOTHING, error)) || !make_head(r, error))
         return false;

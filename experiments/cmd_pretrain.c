@@ -50,10 +50,6 @@ static const char *in_run(const run *r, const char *name, char room[DT_RUN_PATH]
 /* A vocabulary learned from all captions of the training data. */
 static dt_tokenizer *learn_tokenizer(const run *r, dt_error *error)
 {
-    int merges = 0;
-    const dt_json_field fields[] = {{"merges", DT_JSON_INT, &merges, .required = true, .least = 0, .most = 1048000}};
-    if (!dt_json_read(r->config.tokenizer, "config", "tokenizer", fields, 1, error))
-        return NULL;
     dt_bpe_trainer *trainer = dt_bpe_trainer_new(error);
     bool good = trainer != NULL;
     dt_pair pair;
@@ -71,7 +67,7 @@ static dt_tokenizer *learn_tokenizer(const run *r, dt_error *error)
     }
     if (good && r->config.class_caption)
         good = dt_bpe_trainer_add(trainer, r->config.class_caption, strlen(r->config.class_caption), error);
-    dt_tokenizer *tokenizer = good ? dt_bpe_trainer_finish(trainer, merges, error) : NULL;
+    dt_tokenizer *tokenizer = good ? dt_bpe_trainer_finish(trainer, r->config.merges, error) : NULL;
     dt_bpe_trainer_free(trainer);
     return tokenizer;
 }
@@ -91,9 +87,7 @@ static bool open_pairs(run *r, dt_error *error)
 {
     if (!(r->pairs = dt_config_open_pairs(r->config.train, error)))
         return false;
-    unsigned long long pairs = dt_pairs_count(r->pairs);
-    return (unsigned long long)r->config.batch_size <= pairs ||
-           dt_fail(error, "batch_size is %d, but there are only %llu pairs", r->config.batch_size, pairs);
+    return dt_config_check_batch(r->config.batch_size, dt_pairs_count(r->pairs), "pairs", error);
 }
 
 static bool open_loader(run *r, dt_error *error)

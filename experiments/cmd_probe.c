@@ -197,7 +197,7 @@ static bool compute(work *w, dt_error *error)
 {
     const settings *s = w->s;
     const dt_backend *backend;
-    if (!open_data(w, error) || !(w->model = dt_load_weights("duet probe", s->weights, error)) ||
+    if (!open_data(w, error) || !(w->model = dt_load_weights("duet probe", s->weights, s->quiet, error)) ||
         !(backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     if (!s->no_cache && !(w->cache = s->cache ? strdup(s->cache) : dt_features_folder(s->weights)))

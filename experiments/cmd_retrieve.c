@@ -291,6 +291,7 @@ static bool report_json(const work *w, dt_error *error)
                   (json_int_t)w->images.count, "captions", (json_int_t)w->caption_count, "figures",
                   dt_scores_json(w->scores, w->score_count, name_of(s, stem, sizeof stem)), s->texts ? "texts" : "galleries", answers);
     dt_device_note(json);
+    dt_load_note(json, w->model);
     if (json && w->map)
         good &= json_object_set_new(json, "maps", json_pack("[O]", w->map)) == 0;
     good = (good && json) || dt_fail(error, "no memory for the results, or a name that is not UTF-8");
@@ -444,7 +445,7 @@ static bool open_all(work *w, dt_error *error)
     size_t cells;
     if (!(w->data = dt_dataset_open(s->data, error)) || !gather_queries(w, error) ||
         !dt_dataset_captions(w->data, 0, &w->captions, error) ||
-        !(w->model = dt_load_weights("duet retrieve", s->weights, error)) || !check(w, error) ||
+        !(w->model = dt_load_weights("duet retrieve", s->weights, s->quiet, error)) || !check(w, error) ||
         !(w->backend = dt_device_open(&s->device, dt_device_news(s->quiet), error)))
         return false;
     w->dim = (size_t)w->model->config.embed_dim;

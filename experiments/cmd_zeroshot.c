@@ -120,7 +120,7 @@ static bool open_inputs(inputs *in, const settings *s, char *stem, size_t size, 
         in->options.template_count = in->templates.count;
     }
     in->data = dt_dataset_open(s->data, error);
-    in->model = in->data ? dt_load_weights("duet zeroshot", s->weights, error) : NULL;
+    in->model = in->data ? dt_load_weights("duet zeroshot", s->weights, s->quiet, error) : NULL;
     in->options.data = in->data;
     in->options.classes = in->classes;
     return in->model && (in->options.backend = dt_device_open(&s->device, dt_device_news(s->quiet), error));
@@ -154,18 +154,19 @@ static void print_table(const dt_zeroshot_result *result, const dt_dataset *data
     dt_device_print_note();
 }
 
-static bool report(const settings *s, const dt_zeroshot_result *result, const dt_dataset *data, dt_error *error)
+static bool report(const settings *s, const dt_zeroshot_result *result, const inputs *in, dt_error *error)
 {
     json_t *json = dt_zeroshot_json(result);
     if (!json)
         return dt_fail(error, "no memory for the results, or a name that is not UTF-8");
     json_object_set_new(json, "weights", json_string(s->weights));
     dt_device_note(json);
+    dt_load_note(json, in->model);
     bool good = true; /* what was computed is printed first: a file that cannot be written must not cost it */
     if (s->json)
         good = dt_print_json(json, 2, error);
     else
-        print_table(result, data);
+        print_table(result, in->data);
     good = good && dt_print_flush(error) &&
            (!s->out || dt_findings_merge(s->out, json, error));
     json_decref(json);
@@ -180,7 +181,7 @@ static int evaluate(const settings *s)
     inputs *in = calloc(1, sizeof *in);
     bool good = in || dt_fail(&error, "no memory");
     good = good && open_inputs(in, s, stem, sizeof stem, &error) &&
-           dt_zeroshot_run(in->model, &in->options, &result, &error) && report(s, &result, in->data, &error);
+           dt_zeroshot_run(in->model, &in->options, &result, &error) && report(s, &result, in, &error);
     dt_zeroshot_free(&result);
     if (in)
         close_inputs(in);

@@ -1,5 +1,8 @@
 #include "experiments/config.h"
 
+#include "eval/model.h"
+
+#include <inttypes.h>
 #include <string.h>
 
 /* Two settings of different "mode" have nothing to say to each other: what fits one is no default of the other. */
@@ -25,6 +28,21 @@ static void overlay(json_t *onto, const json_t *from)
     }
 }
 
+/* "model": "FILE.json" becomes what is in the file, so that a run's config.json stands by itself; a preset's name stays one. */
+static bool settle_model(json_t *json, const char *path, dt_error *error)
+{
+    const char *word = json_string_value(json_object_get(json, "model"));
+    if (!word)
+        return true;
+    for (size_t i = 0; dt_model_preset_name(i); i++)
+        if (!strcmp(word, dt_model_preset_name(i)))
+            return true;
+    json_t *description = dt_model_description(word, NULL, 0, error);
+    if (!description)
+        return dt_fail_prefix(error, "%s: model", path ? path : "command line");
+    return json_object_set_new(json, "model", description) == 0 || dt_fail(error, "out of memory");
+}
+
 json_t *dt_config_load(const char *defaults, const char *path, const char *const *overrides, size_t count, dt_error *error)
 {
     json_t *file = path ? dt_json_load(path, error) : json_object();
@@ -39,7 +57,7 @@ json_t *dt_config_load(const char *defaults, const char *path, const char *const
     for (size_t i = 0; good && i < count; i++)
         good = dt_json_set(json, NULL, overrides[i], error);
     json_decref(file);
-    if (good)
+    if (good && settle_model(json, path, error))
         return json;
     json_decref(json);
     return NULL;
@@ -166,4 +184,14 @@ dt_pairs *dt_config_open_pairs(const json_t *train, dt_error *error)
         paths[count++] = json_string_value(json_array_get(train, i));
     }
     return dt_pairs_open_list(paths, count, error);
+}
+
+bool dt_config_check_batch(int batch_size, uint64_t count, const char *them, dt_error *error)
+{
+    if ((uint64_t)batch_size <= count)
+        return true;
+    if (count < 2)
+        return dt_fail(error, "batch_size is %d, but there are only %" PRIu64 " %s", batch_size, count, them);
+    return dt_fail(error, "batch_size is %d, but there are only %" PRIu64 " %s; --set batch_size=%" PRIu64 " takes them all",
+                   batch_size, count, them, count);
 }

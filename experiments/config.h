@@ -9,7 +9,8 @@
 #include "kernels/optimizer.h"
 
 /* Everything in force: the defaults (JSON text, which names every key), the members of the file at `path` (NULL: none), then
- * each override "a.b=c". The caller owns the object. */
+ * each override "a.b=c". Where "model" is the path of a file and no preset's name, the description in it stands in its place
+ * (dt_model_description), read from where the command is given. The caller owns the object. */
 json_t *dt_config_load(const char *defaults, const char *path, const char *const *overrides, size_t count, dt_error *error);
 
 /* "optimizer": {"kind", "lr", "beta1", "beta2", "eps", "momentum", "nesterov", "weight_decay", "clip_norm"}. `file` and
@@ -36,6 +37,9 @@ bool dt_config_checkpoint(const json_t *json, const char *file, int64_t *every, 
 
 /* "data.train": the stores of a path or a list of paths (dt_pairs_open_list). The caller closes; NULL on failure. */
 dt_pairs *dt_config_open_pairs(const json_t *train, dt_error *error);
+
+/* Whether a batch can be filled; the message says how large one is that takes all `count` of them ("pairs"). */
+bool dt_config_check_batch(int batch_size, uint64_t count, const char *them, dt_error *error);
 
 /* "augment": the training transform for a model's preprocessing (size, mean, std, interpolation). */
 bool dt_config_transform(const json_t *augment, const dt_transform *preprocess, dt_transform *transform, dt_error *error);

@@ -1,3 +1,4 @@
+#include <omp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,9 +79,18 @@ static int finish(int status)
     return status == DT_EXIT_GOOD ? DT_EXIT_FAILURE : status;
 }
 
+/* OMP_NUM_THREADS may say any number; buffers and decoding threads are made for each. */
+static void bound_threads(void)
+{
+    enum { THREADS_MAX = 1024 };
+    if (omp_get_max_threads() > THREADS_MAX)
+        omp_set_num_threads(THREADS_MAX);
+}
+
 int main(int argc, char **argv)
 {
     wait_gently(argv);
+    bound_threads();
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is then reported like a full disk */
     if (argc < 2) {
         fprintf(stderr, "duet: no command; see duet --help\n");

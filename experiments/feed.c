@@ -2,6 +2,7 @@
 
 #include "data/loader.h"
 #include "data/shuffle.h"
+#include "experiments/config.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,9 +59,7 @@ dt_feed *dt_feed_open(const dt_feed_options *options, dt_error *error)
 {
     dt_feed *f = calloc(1, sizeof *f);
     bool good = f || dt_fail(error, "out of memory");
-    if (good && (size_t)options->batch_size > options->row_count)
-        good = dt_fail(error, "batch_size is %d, but there are only %zu samples to train on; --set batch_size=%zu takes them "
-                              "all", options->batch_size, options->row_count, options->row_count);
+    good = good && dt_config_check_batch(options->batch_size, options->row_count, "samples to train on", error);
     if (good) {
         *f = (dt_feed){.options = *options, .per_epoch = options->row_count / (size_t)options->batch_size,
                        .next = options->batch};

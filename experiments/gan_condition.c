@@ -19,7 +19,7 @@ size_t dt_condition_bytes(const dt_conditions *c)
 
 static bool open_text(dt_conditions *c, const char *weights, dt_error *error)
 {
-    if (!(c->text = dt_load_weights("duet gan", weights, error)))
+    if (!(c->text = dt_load_weights("duet gan", weights, false, error)))
         return false;
     if (!c->text->config.has_text || !c->text->tokenizer)
         return dt_fail(error, "%s: a generator is conditioned on texts by a text tower with a tokenizer, and this model has none",

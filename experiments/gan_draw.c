@@ -60,7 +60,7 @@ static bool choose_names(work *w, dt_error *error)
 
 static bool load(work *w, dt_error *error)
 {
-    if (!(w->model = dt_load_weights("duet gan", w->asked->weights, error)) ||
+    if (!(w->model = dt_load_weights("duet gan", w->asked->weights, w->asked->quiet, error)) ||
         !(w->backend = dt_device_open(w->asked->device, dt_device_news(w->asked->quiet), error)))
         return false;
     w->config = &w->model->config.gan;

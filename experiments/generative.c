@@ -68,7 +68,7 @@ bool dt_generative_read(dt_generative_config *c, const dt_generative_parts *part
         !read_measure(c, parts->measure, file, error))
         return false;
     if (!json_is_object(c->model))
-        return dt_fail(error, "%s: model: expected a description, found %s", file, dt_json_kind_name(c->model));
+        return dt_fail(error, "%s: model: expected a description or the path of one, found %s", file, dt_json_kind_name(c->model));
     return (c->steps > 0) != (c->epochs > 0) ||
            dt_fail(error, "%s: expected \"steps\" or \"epochs\", one of the two; found %s", file,
                    c->steps > 0 ? "both" : "neither");
@@ -95,10 +95,7 @@ dt_model *dt_generative_model(const dt_generative *r, const json_t *description,
 bool dt_generative_open_data(dt_generative *r, dt_error *error)
 {
     r->pairs = dt_config_open_pairs(r->config.train, error);
-    if (r->pairs && (uint64_t)r->config.batch_size > dt_pairs_count(r->pairs))
-        return dt_fail(error, "batch_size is %d, but there are only %" PRIu64 " pictures", r->config.batch_size,
-                       dt_pairs_count(r->pairs));
-    return r->pairs != NULL;
+    return r->pairs && dt_config_check_batch(r->config.batch_size, dt_pairs_count(r->pairs), "pictures", error);
 }
 
 static bool open_loader(dt_generative *r, const dt_recipe *recipe, dt_error *error)

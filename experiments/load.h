@@ -6,7 +6,11 @@
 
 #define DT_WEIGHTS_HELP "a run's folder, a .safetensors or .pt file, or a Hugging Face or open_clip directory"
 
-/* dt_model_load; what had to be assumed, or could not be used, is told on stderr in the command's name ("duet embed"). */
-dt_model *dt_load_weights(const char *command, const char *path, dt_error *error);
+/* dt_model_load; what had to be assumed, or could not be used, is told on stderr in the command's name ("duet embed"), and how far
+ * a run has come that is not finished; the latter not where the command is to be `quiet`. */
+dt_model *dt_load_weights(const char *command, const char *path, bool quiet, dt_error *error);
+
+/* Puts "unfinished": {"step": 6, "of": 60} into results that weights from the middle of a training have; else nothing. */
+void dt_load_note(json_t *json, const dt_model *model);
 
 #endif

@@ -28,7 +28,7 @@ bool dt_measure_check(const dt_generative *run, const char *command, const char 
     const char *weights[] = {run->config.measure, classifier};
     bool good = true;
     for (size_t i = 0; good && i < 2; i++) {
-        dt_model *model = weights[i] ? dt_load_weights(command, weights[i], error) : NULL;
+        dt_model *model = weights[i] ? dt_load_weights(command, weights[i], run->quiet, error) : NULL;
         good = !weights[i] || model || dt_fail_prefix(error, "measure");
         dt_model_free(model);
     }
@@ -46,7 +46,7 @@ static bool take_distances(const dt_generative *run, const char *command, const 
     const dt_generative_config *c = &run->config;
     dt_distances d;
     dt_dataset *real = dt_dataset_open(c->test ? c->test : dt_first_train(c), error);
-    dt_model *model = real ? dt_load_weights(command, c->measure, error) : NULL;
+    dt_model *model = real ? dt_load_weights(command, c->measure, true, error) : NULL;
     char *cache = dt_features_folder(c->measure);
     const dt_distance_options o = {.features = {.layer = c->measure_layer, .cache = cache, .weights = c->measure,
                                                 .backend = run->folder.backend,
@@ -77,7 +77,7 @@ static bool judge_labels(const dt_generative *run, const char *command, const dt
     json_t *found = NULL;
     for (size_t i = 0; names && i < count; i++)
         names[i] = json_string_value(json_array_get(drawn->classes, i));
-    dt_model *model = names ? dt_load_weights(command, classifier, error) : NULL;
+    dt_model *model = names ? dt_load_weights(command, classifier, true, error) : NULL;
     bool good = (names || dt_fail(error, "out of memory")) && model &&
                 dt_label_consistency(model, set, drawn->labels, names, count, &o, drawn->name, classifier, &share, &found, error);
     if (good)

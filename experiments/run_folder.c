@@ -2,6 +2,7 @@
 
 #include "data/file.h"
 #include "data/json.h"
+#include "eval/model_file.h"
 #include "experiments/checkpoint.h"
 #include "experiments/device.h"
 #include "experiments/version.h"
@@ -29,10 +30,13 @@ void dt_run_default_folder(const char *config, char room[DT_RUN_PATH])
 
 void dt_run_catch_signals(dt_run_folder *r)
 {
+    struct sigaction hangup;
     r->lock = -1;
     sigemptyset(&r->stopping);
     sigaddset(&r->stopping, SIGINT);
     sigaddset(&r->stopping, SIGTERM);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* as it is under nohup */
+        sigaddset(&r->stopping, SIGHUP);
     sigprocmask(SIG_BLOCK, &r->stopping, NULL);
     r->signals = signalfd(-1, &r->stopping, SFD_NONBLOCK | SFD_CLOEXEC);
 }
@@ -57,7 +61,9 @@ static bool difference(const json_t *a, const json_t *b, const char *const *free
         if (!strcmp(free_keys[i], path))
             return false;
     if (!json_is_object(a) || !json_is_object(b))
-        return !json_equal((json_t *)a, (json_t *)b);
+        return json_is_real(a) != json_is_real(b) && json_is_number(a) && json_is_number(b)
+                   ? json_number_value(a) != json_number_value(b) /* 4 and 4.0 */
+                   : !json_equal((json_t *)a, (json_t *)b);
     size_t used = strlen(path);
     for (int turn = 0; turn < 2; turn++) {
         json_object_foreach((json_t *)(turn ? b : a), key, value)
@@ -72,21 +78,41 @@ static bool difference(const json_t *a, const json_t *b, const char *const *free
     return false;
 }
 
+/* The configuration that the run in the folder was begun with, *old; NULL where nothing has been begun. */
+static bool read_old(const dt_run_folder *r, json_t **old, dt_error *error)
+{
+    char path[DT_RUN_PATH], checkpoint[DT_RUN_PATH];
+    uint64_t step;
+    dt_in_run(r->path, "config.json", path);
+    *old = NULL;
+    if (!dt_file_exists(path))
+        return !dt_run_checkpoint(r->path, checkpoint, sizeof checkpoint, &step) ||
+               dt_fail(error, "%s is missing, so that nothing says what %s was made with; put it back, choose another --out, or "
+                              "begin anew with --restart", path, checkpoint);
+    *old = dt_json_load(path, error);
+    if (*old && json_is_object(*old))
+        return true;
+    if (*old)
+        dt_fail(error, "%s: expected an object, found %s", path, dt_json_kind_name(*old));
+    json_decref(*old);
+    return dt_fail_prefix(error, "the run's configuration is damaged (put it back, choose another --out, or begin anew with "
+                                 "--restart)");
+}
+
 bool dt_run_check_config(const dt_run_folder *r, const json_t *config, const char *const *free_keys, dt_error *error)
 {
-    char path[DT_RUN_PATH], where[256] = "";
-    if (!dt_file_exists(dt_in_run(r->path, "config.json", path)))
+    char where[256] = "";
+    json_t *old;
+    if (!read_old(r, &old, error))
+        return false;
+    if (!old)
         return true;
-    json_t *old = dt_json_load(path, error);
     json_object_del(old, "versions");
     json_object_del(old, "command");
-    bool differs = old && difference(old, config, free_keys, where, sizeof where);
-    bool good = old && !differs;
-    if (differs)
-        dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another --out, or "
-                       "begin anew with --restart", r->path, where);
+    bool differs = difference(old, config, free_keys, where, sizeof where);
     json_decref(old);
-    return good;
+    return !differs || dt_fail(error, "%s was made with another configuration (%s differs); go on with that one, choose another "
+                                      "--out, or begin anew with --restart", r->path, where);
 }
 
 /* The step after which a key of config.json's versions notes another device; 0: it notes something else. */

@@ -24,7 +24,7 @@ enum { DT_RUN_PATH = 4096 };
 
 typedef struct dt_run_folder {
     const char *path;
-    sigset_t stopping; /* SIGINT and SIGTERM */
+    sigset_t stopping; /* SIGINT, SIGTERM, and SIGHUP unless it was ignored */
     int signals;       /* a descriptor that tells of them */
     const dt_backend *backend; /* what the run computes on: to be set before dt_run_start */
     int lock;          /* one of the folder: a second process keeps out, and what killed ones left is swept */
@@ -36,12 +36,14 @@ const char *dt_in_run(const char *folder, const char *name, char room[DT_RUN_PAT
 /* "runs/NAME" for a configuration NAME.json. */
 void dt_run_default_folder(const char *config, char room[DT_RUN_PATH]);
 
-/* Keeps SIGINT and SIGTERM for dt_run_interrupted. Before any thread starts, so that all of them leave these alone. */
+/* Keeps SIGINT, SIGTERM and SIGHUP for dt_run_interrupted; SIGHUP stays ignored where it is (nohup). Before any thread starts, so
+ * that all of them leave these alone. */
 void dt_run_catch_signals(dt_run_folder *run);
 bool dt_run_interrupted(const dt_run_folder *run);
 void dt_run_release_signals(dt_run_folder *run); /* from here a signal just ends the process */
 
-/* Whether the run in the folder, if there is one, has this configuration; the message names the first difference. `free_keys` (dotted
+/* Whether the run in the folder, if there is one, has this configuration (4 and 4.0 are the same); the message names the first
+ * difference. A config.json that is damaged, or missing beside checkpoints, is refused with what to do. `free_keys` (dotted
  * paths, NULL-terminated; NULL: none) may differ: what does not change the training. */
 bool dt_run_check_config(const dt_run_folder *run, const json_t *config, const char *const *free_keys, dt_error *error);
 

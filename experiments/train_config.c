@@ -47,6 +47,15 @@ static bool read_rest(dt_train_config *c, const json_t *schedule, const json_t *
            dt_json_read(evaluate, file, "evaluate", evaluate_fields, 2, error);
 }
 
+static bool read_tokenizer(dt_train_config *c, const char *file, dt_error *error)
+{
+    const dt_json_field fields[] = {{"merges", DT_JSON_INT, &c->merges, .required = true, .least = 0, .most = 1048000}};
+    if (json_is_object(c->tokenizer))
+        return dt_json_read(c->tokenizer, file, "tokenizer", fields, 1, error);
+    return json_is_string(c->tokenizer) ||
+           dt_fail(error, "%s: tokenizer: expected a path or {\"merges\": N}, found %s", file, dt_json_kind_name(c->tokenizer));
+}
+
 static bool read(dt_train_config *c, const char *file, dt_error *error)
 {
     const json_t *data = NULL, *optimizer = NULL, *schedule = NULL, *checkpoint = NULL, *evaluate = NULL;
@@ -73,16 +82,13 @@ static bool read(dt_train_config *c, const char *file, dt_error *error)
     };
     if (!dt_json_read(c->json, file, "", fields, sizeof fields / sizeof *fields, error) ||
         !read_data(c, data, file, error) || !dt_config_optimizer(optimizer, file, "optimizer", &c->optimizer, &c->rate.base, error) ||
-        !read_rest(c, schedule, checkpoint, evaluate, file, error))
+        !read_rest(c, schedule, checkpoint, evaluate, file, error) || !read_tokenizer(c, file, error))
         return false;
     c->loss = strcmp(loss, "sigmoid") ? DT_LOSS_INFONCE : DT_LOSS_SIGMOID;
     if (c->chunk_size && c->batch_size % c->chunk_size)
         return dt_fail(error, "%s: batch_size %d is not a multiple of chunk_size %d", file, c->batch_size, c->chunk_size);
-    if (!json_is_string(c->tokenizer) && !json_is_object(c->tokenizer))
-        return dt_fail(error, "%s: tokenizer: expected a path or {\"merges\": N}, found %s", file,
-                       dt_json_kind_name(c->tokenizer));
     return json_is_string(c->model) || json_is_object(c->model) ||
-           dt_fail(error, "%s: model: expected a preset's name or a description, found %s", file,
+           dt_fail(error, "%s: model: expected a preset's name, the path of a description, or a description, found %s", file,
                    dt_json_kind_name(c->model));
 }
 

@@ -10,8 +10,9 @@ typedef enum { DT_LOSS_INFONCE, DT_LOSS_SIGMOID } dt_loss_kind;
 typedef struct dt_train_config {
     json_t *json; /* everything in force; strings and arrays below are borrowed from it */
 
-    const json_t *model;     /* a preset's name or a description */
+    const json_t *model;     /* a preset's name or a description (dt_config_load has read a file) */
     const json_t *tokenizer; /* a path, or {"merges": N}: trained on the captions of the training data */
+    int merges;              /* that N */
 
     const json_t *train; /* path, pattern, or list of them */
     int threads;

@@ -73,7 +73,7 @@ run "no step to time" 2 "-n: 0 is out of range" bench --vae vae.json -n 0
 run "a batch of one" 2 "-b: 1 is out of range" bench --gan gan.json -b 1
 run "a batch that is not made of chunks" 2 "not a multiple of --chunk-size" bench --model model.json -b 4 -c 3
 run "no folder to decode, told at once" 1 "nowhere: cannot list" bench --model model.json -b 4 --decode nowhere
-run "a configuration is no model" 1 "vae.json: model: model: unknown key" bench --model vae.json
+run "a configuration is no model" 1 "vae.json: expected a model.s description" bench --model vae.json
 run "no such file" 1 "cannot open absent.json" bench --vae absent.json
 run "keys of the other kind" 1 "vae.json: binarise: unknown key" bench --gan vae.json
 sed 's/"binarise": true, //' vae.json >plain.json

@@ -240,6 +240,11 @@ run "a folder of class folders" 0 "1 samples of folder have no class and are lef
 tune="finetune -w run --train train.lmdb --out wrong"
 texts="finetune -w run --tower text --out wrong --train"
 refused "no weights" 1 "expected either weights" finetune --train train.lmdb --out wrong
+echo '{"embed_dim": 8, "vision_cfg": {"image_size": 16, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8}}' >fresh.json
+run "from nothing, with a description from a file" 0 "" finetune --train train.lmdb --set model=fresh.json --set batch_size=16 --epochs 1 \
+    --out described --quiet
+grep -q '"image_size": 16' described/config.json
+report "config.json holds the description" $?
 refused "weights and model" 1 "expected either weights" $tune --set model=pixels-28px
 refused "no such run" 1 "nothing: no such file or run" finetune -w nothing --train train.lmdb --out wrong
 refused "no data" 2 "nothing to train on; give CONFIG.json, or --weights and --train" finetune -w run --out wrong

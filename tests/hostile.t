@@ -35,15 +35,26 @@ refuse "a configuration that is not there" "none.json" pretrain none.json
 printf '{"model": ' >half.json
 refuse "half a configuration" "half.json:1" pretrain half.json
 printf '[1]' >list.json
+printf '{"embed_dim": 8, "vision_cfg": {"image_size": 16, "widht": 16}}' >wrong.json
 refuse "a configuration that is a list" "list.json: expected an object" pretrain list.json
 refuse "an unknown key" "batchsize.*did you mean.*batch_size" pretrain tiny.json --out x --set batchsize=4
 refuse "an unknown key within" "optimizer.*lrr" pretrain tiny.json --out x --set optimizer.lrr=1
 refuse "a wrong type" "steps: expected an integer, found a string" pretrain tiny.json --out x --set steps=many
 refuse "a number out of range" "batch_size" pretrain tiny.json --out x --set batch_size=0
 refuse "a batch without anything to compare" "batch_size: 1 is out of range" pretrain tiny.json --out x --set batch_size=1
-refuse "a model that is none" "no model preset is called 'ViT-Z'" pretrain tiny.json --out x --set model=ViT-Z
+refuse "a model that is none" "tiny.json: model: no model preset is called 'ViT-Z', nor is there such a file" pretrain tiny.json --out x \
+    --set model=ViT-Z
+refuse "a file that describes no model" "tiny.json: expected a model's description" pretrain tiny.json --out x --set model=tiny.json
+refuse "a file with an unknown key" "model: wrong.json: vision_cfg.widht: unknown key; did you mean" pretrain tiny.json --out x \
+    --set model=wrong.json
+refuse "a directory" "model: .*photos" pretrain tiny.json --out x --set model=photos
+refuse "a range, before the data is looked at" "tokenizer.merges: -8 is out of range" pretrain tiny.json --out x \
+    --set tokenizer.merges=-8 --set batch_size=64
+refuse "an integer with an exponent, out of range" "steps: 0 is out of range" pretrain tiny.json --out x --set steps=0e3
+refuse "one that is too large" "99999999999999999999 is too large" pretrain tiny.json --out x \
+    --set steps=99999999999999999999
 refuse "heads that do not fit" "width 16 is not a multiple of its 3 heads" pretrain tiny.json --out x --set model.text_cfg.heads=3
-refuse "a batch larger than the data" "batch_size is 64, but there are only 8 pairs" pretrain tiny.json --out x --set batch_size=64
+refuse "a batch larger than the data" "only 8 pairs; --set batch_size=8 takes them all" pretrain tiny.json --out x --set batch_size=64
 refuse "chunks that do not divide" "not a multiple of chunk_size" pretrain tiny.json --out x --set chunk_size=3
 refuse "data that is not there" "no.lmdb" pretrain tiny.json --out x --set data.train=no.lmdb
 refuse "the sigmoid loss without a bias" "init_logit_bias" pretrain tiny.json --out x --set loss=sigmoid
@@ -85,6 +96,33 @@ cp run/model.safetensors before
 refuse "a checkpoint of another shape" "tensors differ.*is \[.*expected \[" pretrain tiny.json --out run
 cmp run/model.safetensors before >said 2>&1
 report "and the parameters that were there are there still" $?
+
+# ---- More threads than there can be ----
+export OMP_NUM_THREADS=100000
+run "a number of threads beyond reason is bounded" 0 "top-1" zeroshot -w wide pairs.lmdb
+unset OMP_NUM_THREADS
+
+# ---- A run that stopped half-way ----
+cp -r wide half
+rm half/model.safetensors half/checkpoints/step-00000004.safetensors
+run "figures of an unfinished run" 0 "duet zeroshot: note: half is not finished: step 2 of 4" zeroshot -w half pairs.lmdb
+run "a quiet command does not tell" 0 "top-1" zeroshot -w half pairs.lmdb --quiet
+lacks "indeed" "finished"
+run "as JSON" 0 '"unfinished": {' zeroshot -w half pairs.lmdb --json --quiet
+run "nor is a finished run told of" 0 "top-1" zeroshot -w wide pairs.lmdb
+lacks "and its figures are" "finished"
+wide="--set model.text_cfg.width=24"
+cp half/config.json whole.config
+head -c 100 whole.config >half/config.json
+refuse "a damaged config.json" "configuration is damaged (put it back.*--restart.*half/config.json:" pretrain tiny.json --out half $wide
+printf '[1]' >half/config.json
+refuse "one that is a list" "is damaged.*half/config.json: expected an object, found an array" pretrain tiny.json --out half $wide
+rm half/config.json
+refuse "none at all" "half/config.json is missing.*step-00000002.safetensors was made with.*--restart" pretrain tiny.json --out half $wide
+cp whole.config half/config.json
+run "with the right one it goes on" 0 "resumes after step 2 of 4" pretrain tiny.json --out half $wide
+printf '{' >half/config.json
+run "and it begins anew over a damaged one" 0 "done: half" pretrain tiny.json --out half $wide --restart
 
 # ---- Captions and queries ----
 printf 'path,caption\nphotos/cat/gray.jpg,good\nphotos/dog/gray.jpg,b\377d\n' >bad.csv

@@ -117,7 +117,12 @@ static void reading(void)
          "c.json: model.vision.width: expected an integer, found a string");
     told(!read_text("{\"width\": \"x\"}", false), "c.json: width: expected an integer, found a string");
     told(!read_text("{\"width\": 1.0}", true),
+         "c.json: model.vision.width: expected an integer, found a number with a point or an exponent; write 1");
+    told(!read_text("{\"width\": 1e3}", true),
+         "c.json: model.vision.width: expected an integer, found a number with a point or an exponent; write 1000");
+    told(!read_text("{\"width\": 1.5}", true),
          "c.json: model.vision.width: expected an integer, found a number with a fraction");
+    told(!read_text("{\"width\": 1e30}", true), "c.json: model.vision.width: 1e+30 is too large");
     told(!read_text("{\"width\": 0}", true), "c.json: model.vision.width: 0 is out of range (1 to 4096)");
     told(!read_text("{}", true), "c.json: model.vision.width: required, but missing");
     told(!read_text("{\"width\": null}", true), "c.json: model.vision.width: required, found null");
@@ -165,6 +170,18 @@ static void setting(void)
        "quoted text loses its quotes");
     ok(set_is("a.name=", "{\"a\": {\"b\": 1, \"name\": \"\"}, \"n\": 2}"), "empty text");
     ok(set_is("a.name=x=y", "{\"a\": {\"b\": 1, \"name\": \"x=y\"}, \"n\": 2}"), "the first = divides");
+    ok(set_is("n=1e6", "{\"a\": {\"b\": 1, \"name\": \"x\"}, \"n\": 1000000}"), "a million");
+    ok(set_is("n=-1.5E1", "{\"a\": {\"b\": 1, \"name\": \"x\"}, \"n\": -15}"), "an integer with an exponent is one");
+    ok(set_is("n=5e-1", "{\"a\": {\"b\": 1, \"name\": \"x\"}, \"n\": 0.5}"), "a fraction with an exponent is none");
+    ok(set_is("n=4.0", "{\"a\": {\"b\": 1, \"name\": \"x\"}, \"n\": 4.0}"), "what has a point stays a real number");
+    ok(set_is("a.name=1e6", "{\"a\": {\"b\": 1, \"name\": \"1e6\"}, \"n\": 2}"), "and text stays text");
+    told(!set_is("n=99999999999999999999", ""),
+         "--set: the number 99999999999999999999 is too large (a text that looks like one goes into quotes)");
+    told(!set_is("n=1e999", ""), "--set: the number 1e999 is too large (a text that looks like one goes into quotes)");
+    ok(set_is("n=\"99999999999999999999\"", "{\"a\": {\"b\": 1, \"name\": \"x\"}, \"n\": \"99999999999999999999\"}") &&
+           set_is("a.name=99999999999999999999", "{\"a\": {\"b\": 1, \"name\": \"99999999999999999999\"}, \"n\": 2}") &&
+           set_is("n=99999999999999999999a", "{\"a\": {\"b\": 1, \"name\": \"x\"}, \"n\": \"99999999999999999999a\"}"),
+       "as text it is good, and so is text that begins so");
     told(!set_is("a.nam=1", ""), "--set a.nam=1: unknown key \"nam\"; did you mean \"name\"?");
     told(!set_is("zzz=1", ""), "--set zzz=1: unknown key \"zzz\"");
     told(!set_is("n.b=1", ""), "--set n.b=1: \"n\" is an integer and has no keys");

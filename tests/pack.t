@@ -83,7 +83,9 @@ head -c 5000 a.lmdb >cut.lmdb
 check "a truncated store is refused" 1 "cut.lmdb" --list cut.lmdb
 check "no source" 2 "no SOURCE" -o z.lmdb
 check "no store" 2 "out FILE.lmdb is missing" ten.bin
-check "a source that is not there" 1 "cannot open none.csv" -o z.lmdb none.csv
+check "a source that is not there" 1 "cannot open none.csv: No such file" -o z.lmdb none.csv
+check "one of an unknown kind" 1 "cannot open none: No such file" -o z.lmdb none
+check "one of a compressed kind" 1 "cannot open none: No such file" --from cifar -o z.lmdb none
 check "a template without a gap" 1 "has no {}" -t "a cat" -o z.lmdb data
 check "an unknown file" 1 "cannot tell what names is" -o z.lmdb names
 

@@ -74,6 +74,22 @@ run "quiet" 0 done pretrain tiny.json --out quiet --quiet
 ! grep -q '^step' said
 report "shows no steps" $?
 
+# ---- A model from a file ----
+sed -n '/"embed_dim"/,/text_cfg/p' tiny.json | sed 's/^{"model": //; s/}},$/}}/' >model.json
+sed '/"embed_dim"/,/text_cfg/d' tiny.json | sed '1i {"model": "model.json",' >named.json
+run "the description in a file of its own" 0 done pretrain named.json --out named
+same "the same parameters" runs/tiny named
+run "or named on the command line" 0 done pretrain tiny.json --out given --set model=model.json
+same "as well" runs/tiny given
+rm model.json
+run "config.json has it, and needs the file no more" 0 done pretrain named/config.json --out again
+same "as well" runs/tiny again
+grep -q '"embed_dim": 16' named/config.json && ! grep -q model.json named/config.json
+report "it is written there" $?
+run "steps with an exponent" 0 "done: runs/tiny" pretrain tiny.json --set steps=1.2e1
+sed 's/"steps": 12/"steps": 1.2e1/' tiny.json >exponent.json
+run "in a file it is asked for as an integer" 1 "steps: expected an integer, .*; write 12" pretrain exponent.json
+
 # ---- Limited in time: 1.8 seconds ----
 limited="pretrain tiny.json --set steps=1000000 --set minutes=0.03 --set checkpoint.every=1 --set evaluate.sets=[]"
 "$duet" $limited --out limited >said 2>&1 &

@@ -82,6 +82,25 @@ run "and it goes on" 0 "done: stopped/model.safetensors" pretrain tiny.json --ou
 cmp whole/model.safetensors stopped/model.safetensors >said 2>&1
 report "to the same bits" $?
 
+# A lost connection: SIGHUP, unless the run was started to outlive one.
+for meant in DEFAULT IGNORE; do
+    perl -e '$SIG{HUP} = shift; exec @ARGV or die' $meant "$duet" pretrain tiny.json --out "hangup-$meant" >said 2>&1 &
+    child=$!
+    sleep 0.25
+    kill -HUP $child
+    wait $child
+    status=$?
+    if [ $meant = IGNORE ]; then
+        [ $status -eq 0 ] && grep -q "done: hangup-IGNORE" said
+        report "under nohup SIGHUP is nothing" $?
+    elif [ $status -eq 0 ]; then
+        skip "SIGHUP stops politely" "the run was over before the signal"
+    else
+        [ $status -eq 130 ] && grep -q 'the same command goes on from there' said
+        report "SIGHUP stops politely, with status 130" $?
+    fi
+done
+
 run "a finished run says so and keeps its parameters" 0 "done: whole" pretrain tiny.json --out whole
 cmp whole/model.safetensors killed/model.safetensors >said 2>&1
 report "they are the same still" $?

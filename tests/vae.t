@@ -55,6 +55,9 @@ run "but not from another model's" 1 "weights: .*not part of this model" vae vae
 run "free bits, and colour levels by a logistic likelihood" 0 "bits per dimension" vae vae.json --out conv --set steps=20 --set binarise=false \
     --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8,16],"latent":4,"likelihood":"logistic","scale":"learned"}}' \
     --set objective.free_bits=0.1
+echo '{"vision_cfg": {"tower": "vae", "image_size": 16, "network": "conv", "widths": [8], "latent": 4, "likelihood": "logistic", "scale": 1}}' >model.json
+run "a description from a file" 0 "bits per dimension" vae vae.json --out file --set steps=2 --set binarise=false --set model=model.json
+run "a batch larger than the data" 1 "pictures; --set batch_size=[0-9]* takes them all" vae vae.json --out file2 --set batch_size=60000
 run "a VQ-VAE" 0 "perplexity of the codes" vae vae.json --out codes --set steps=20 --set binarise=false \
     --set 'model={"vision_cfg":{"tower":"vae","image_size":16,"network":"conv","widths":[8,16],"latent":4,"likelihood":"gaussian","scale":0.1,"codes":16}}'
 grep -q '"perplexity": ' codes/log.jsonl

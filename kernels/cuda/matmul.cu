@@ -60,29 +60,42 @@ template <int WIDTH> __device__ __forceinline__ void add(operand x, int64_t i, f
         to[k] += more[k];
 }
 
+enum { GROUPS = 4 /* of a thread, all asked for before the first is waited for */ };
+
 struct finish {
     int64_t count, columns;
-    operand from, bias, slope, residual; /* from may be the result itself */
+    operand bias, slope, residual;
     dt_activation activation;
 };
 
-/* y = activation(gelu_tanh'(slope) from + bias) + residual, of `count` elements in groups of WIDTH. Index is 32 bits wide where that
- * is enough, for the division. */
-template <int WIDTH, class Index, class T> __global__ void finish_kernel(T *y, finish f)
+/* y = activation(gelu_tanh'(slope) from + bias) + residual, of `count` elements in groups of WIDTH; y may be `from`. Index is 32 bits
+ * wide where that is enough, for the division. */
+template <int WIDTH, class Index, class T> __global__ void finish_kernel(const T *from, T *y, finish f)
 {
-    for (Index i = (Index)dt_thread() * WIDTH; i < (Index)f.count; i += (Index)dt_threads() * WIDTH) {
-        float value[4], x[4];
-        load<WIDTH>(f.from, i, value);
-        if (f.slope.data) {
-            load<WIDTH>(f.slope, i, x);
+    constexpr Index APART = DT_BLOCK * WIDTH;
+    for (Index first = ((Index)blockIdx.x * DT_BLOCK * GROUPS + threadIdx.x) * WIDTH; first < (Index)f.count;
+         first += (Index)gridDim.x * APART * GROUPS) {
+        float value[GROUPS][4], x[4];
+        DT_UNROLL
+        for (int g = 0; g < GROUPS; g++)
+            if (first + g * APART < (Index)f.count)
+                dt_load_some<WIDTH>(from, first + g * APART, value[g]);
+        DT_UNROLL
+        for (int g = 0; g < GROUPS; g++) {
+            Index i = first + g * APART;
+            if (i >= (Index)f.count)
+                break;
+            if (f.slope.data) {
+                load<WIDTH>(f.slope, i, x);
+                for (int k = 0; k < WIDTH; k++)
+                    value[g][k] *= gelu_tanh_slope(x[k]);
+            }
+            add<WIDTH>(f.bias, i % (Index)f.columns, value[g]);
             for (int k = 0; k < WIDTH; k++)
-                value[k] *= gelu_tanh_slope(x[k]);
+                value[g][k] = activate(value[g][k], f.activation);
+            add<WIDTH>(f.residual, i, value[g]);
+            dt_store_some<WIDTH>(y, i, value[g]);
         }
-        add<WIDTH>(f.bias, i % (Index)f.columns, value);
-        for (int k = 0; k < WIDTH; k++)
-            value[k] = activate(value[k], f.activation);
-        add<WIDTH>(f.residual, i, value);
-        dt_store_some<WIDTH>(y, i, value);
     }
 }
 
@@ -91,20 +104,24 @@ bool by_fours(const operand &x)
     return dt_aligned4(x.data, x.narrow ? DT_BF16 : DT_F32);
 }
 
-template <class T> void finish_of(T *y, const finish &f)
+template <class T> void finish_of(const T *from, T *y, const finish &f)
 {
-    bool fours = f.columns % 4 == 0 && dt_aligned4(y) && by_fours(f.from) && by_fours(f.bias) && by_fours(f.slope) &&
+    bool fours = f.columns % 4 == 0 && dt_aligned4(from) && dt_aligned4(y) && by_fours(f.bias) && by_fours(f.slope) &&
                  by_fours(f.residual);
     dt_by_fours(fours, [&](auto width) {
         dt_by_index(f.count, [&](auto zero) {
-            DT_LAUNCH((finish_kernel<width(), decltype(zero), T>), dt_grid(f.count, DT_BLOCK * width()), DT_BLOCK, 0, y, f);
+            DT_LAUNCH((finish_kernel<width(), decltype(zero), T>), dt_grid(f.count, DT_BLOCK * GROUPS * width()), DT_BLOCK, 0, from,
+                      y, f);
         });
     });
 }
 
-void finish_of(void *y, dt_dtype type, const finish &f)
+void finish_of(const void *from, void *y, dt_dtype type, const finish &f)
 {
-    dt_by_type(type, [&](auto zero) { finish_of((decltype(zero) *)y, f); });
+    dt_by_type(type, [&](auto zero) {
+        using T = decltype(zero);
+        finish_of((const T *)from, (T *)y, f);
+    });
 }
 
 /* ---- Plans ---- */
@@ -237,17 +254,22 @@ void run_linear(const dt_call *call)
     dt_blas_run_beside(s->blas, call->in[0], call->in[1], added, s->residual ? residual : NULL, s->beside ? call->out[1] : NULL,
                        product, call->workspace, call);
     if (s->finish) {
-        finish rest = {dt_count(&node->output[0].shape), node->input[1]->shape.dim[0], operand_of(product, type)};
+        dt_dtype last = node->output[0].dtype;
+        finish rest = {dt_count(&node->output[0].shape), node->input[1]->shape.dim[0]};
         if (!s->bias && bias)
             rest.bias = operand_of(bias, node->input[2]->dtype);
         if (f->before && rest.bias.data) { /* it belongs to what is before the activation too */
-            finish_of(product, type, rest);
+            finish_of(product, product, type, rest);
             rest.bias = {};
         }
         if (!s->residual && residual)
             rest.residual = operand_of(residual, node->input[node->inputs - 1]->dtype);
         rest.activation = f->activation;
-        finish_of(call->out[0], node->output[0].dtype, rest);
+        if (type != last) {
+            dt_cuda_convert(call->out[0], last, product, type, rest.count);
+            product = call->out[0];
+        }
+        finish_of(product, call->out[0], last, rest);
     }
     dt_cuda_check(call, "linear");
 }
@@ -315,9 +337,9 @@ void run_matmul(const dt_call *call)
     if (s->finish) {
         dt_dtype type = node->output[0].dtype;
         int64_t count = dt_count(&node->output[0].shape);
-        finish rest = {count, count, operand_of(call->out[0], type)};
+        finish rest = {count, count};
         rest.slope = operand_of(call->in[2], node->input[2]->dtype);
-        finish_of(call->out[0], type, rest);
+        finish_of(call->out[0], call->out[0], type, rest);
     }
     dt_cuda_check(call, "matmul");
 }

@@ -49,8 +49,9 @@ SCRIPTS  = $(wildcard tests/*.t)
 NVCC    ?= $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
 
 # nvcc is often there without cuDNN, which comes by itself. Asked by the preprocessor, which knows CPATH and the like.
-NVCC_AT     := $(if $(NVCC),$(shell command -v $(lastword $(NVCC)) 2>/dev/null))
-ifneq ($(NVCC),$(if $(NVCC_AT),$(NVCC)))
+NVCC_WORD    = $(firstword $(foreach word,$(NVCC),$(if $(findstring nvcc,$(word)),$(word))) $(NVCC))# of "ccache nvcc -x" too
+NVCC_AT     := $(if $(NVCC),$(shell command -v $(NVCC_WORD) 2>/dev/null))
+ifneq ($(NVCC),$(if $(NVCC_AT)$(filter clean,$(MAKECMDGOALS)),$(NVCC)))
 $(error NVCC=$(NVCC) is not there; NVCC= builds without CUDA)
 endif
 CUDA_ROOT   := $(if $(NVCC),$(abspath $(dir $(NVCC_AT))..))
@@ -118,8 +119,8 @@ NVCC_FLAGS = -std=c++17 -O3 -I. -MMD -MP -Xcompiler -fPIC,-Wall,-Wextra,-Wno-mis
 
 ifneq ($(CUDA_MISSING),)
 cuda: | needs
-	@echo "  --  libduet_cuda.so is not built, $(CUDA_MISSING)$$(rm $(BUILD)/libduet_cuda.so 2>/dev/null && echo , \
-	    and the one that was there is removed): this duet computes on the CPU"
+	@echo "  --  libduet_cuda.so is not built, $(CUDA_MISSING)$$([ -e $(BUILD)/libduet_cuda.so ] && \
+	    rm -f $(BUILD)/libduet_cuda.so && echo , and the one that was there is removed): this duet computes on the CPU"
 else
 cuda: $(BUILD)/libduet_cuda.so
 endif
@@ -241,12 +242,17 @@ clean:
 MADE_WITH      := $(CC) $(DUET_CFLAGS) $(CFLAGS) $(LIBS)
 MADE_WITH_CXX  := $(CXX) $(CUDASIM_FLAGS)
 MADE_WITH_NVCC := $(NVCC) $(NVCC_FLAGS)
+say             = printf '%s\n' '$(subst ','\'',$(1))'
+if_new          = $(if $(shell $(call say,$(1)) | cmp -s - $(2) && echo same),,always)
 $(BUILD)/made-with:      WITH = $(MADE_WITH)
 $(BUILD)/made-with-cxx:  WITH = $(MADE_WITH_CXX)
 $(BUILD)/made-with-nvcc: WITH = $(MADE_WITH_NVCC)
-$(BUILD)/made-with $(BUILD)/made-with-cxx $(BUILD)/made-with-nvcc: always
+$(BUILD)/made-with:      $(call if_new,$(MADE_WITH),$(BUILD)/made-with)
+$(BUILD)/made-with-cxx:  $(call if_new,$(MADE_WITH_CXX),$(BUILD)/made-with-cxx)
+$(BUILD)/made-with-nvcc: $(call if_new,$(MADE_WITH_NVCC),$(BUILD)/made-with-nvcc)
+$(BUILD)/made-with $(BUILD)/made-with-cxx $(BUILD)/made-with-nvcc:
 	@mkdir -p $(@D)
-	@echo "$(WITH)" | cmp -s - $@ || echo "$(WITH)" > $@
+	@$(call say,$(WITH)) > $@
 
 .PHONY: always all needs cuda cuda-tried test check gpu-check demo parity fuzz clean
 .SECONDARY:

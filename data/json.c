@@ -99,7 +99,7 @@ static bool read_integer(const place *at, const dt_json_field *field, const json
 {
     double real = json_real_value(value);
     if (json_is_real(value) && fabs(real) > 0x1p53)
-        return fail_at(at, error, "%.15g is too large", real);
+        return fail_at(at, error, "%.15g does not fit into an integer", real);
     if (json_is_real(value) && whole(real))
         return fail_at(at, error, "expected an integer, found a number with a point or an exponent; write %.0f", real);
     if (!json_is_integer(value))

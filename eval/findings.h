@@ -183,6 +183,9 @@ typedef struct dt_findings {
 bool dt_findings_read(dt_findings *findings, const char *path, dt_error *error);
 void dt_findings_free(dt_findings *findings); /* zeroes it */
 
+/* Adds to what each of the figures of such an object notes. */
+void dt_findings_note(json_t *found, const char *text);
+
 /* Puts what the lists of such an object hold into an evaluation file, atomically: in place of the item of the
  * same name (galleries: of the same query and store), else at the end. The file is made where there is none;
  * what else it holds stays. False: the file cannot be read or written, or something else than a list stands

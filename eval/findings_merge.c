@@ -62,6 +62,16 @@ static bool merge_part(json_t *root, const json_t *found, const struct part *par
     return good;
 }
 
+void dt_findings_note(json_t *found, const char *text)
+{
+    size_t i;
+    json_t *figure;
+    json_array_foreach(json_object_get(found, "figures"), i, figure) {
+        const char *note = json_string_value(json_object_get(figure, "note"));
+        json_object_set_new(figure, "note", json_sprintf("%s%s%s", note ? note : "", note && *note ? "; " : "", text));
+    }
+}
+
 bool dt_findings_merge(const char *path, const json_t *found, dt_error *error)
 {
     bool exists = dt_file_exists(path);

@@ -185,6 +185,7 @@ static bool tell(const work *w, dt_error *error)
              dt_dataset_stem(s->generated, generated, sizeof generated));
     json_t *json = dt_distances_json(&w->distances, s->name ? s->name : name, s->weights, error);
     dt_device_note(json);
+    dt_load_note(json, w->model);
     bool good = json && (!s->json || dt_print_json(json, 2, error));
     if (good && !s->json)
         print_table(w);

@@ -17,8 +17,8 @@
 static const char summary[] =
     "Runs every task of a suite on every data set with every model, and prints one table: zero-shot classification, "
     "retrieval, the linear probe, and the classifier of a fine-tuned model. SUITE.json names them "
-    "(experiments/suite.h), and all of them are looked for before the first task. The results go to one JSON file after each task; what they hold already is not run again, unless "
-    "the model, the data, the task or the precision has changed.";
+    "(experiments/suite.h), and all of them are looked for before the first task. The results go to one JSON file after "
+    "each task; what they hold already is not run again, unless the model, the data, the task or the precision has changed.";
 
 /* The figures that stand for a task in the table. */
 static bool is_chief(const char *key)

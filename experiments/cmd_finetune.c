@@ -169,7 +169,8 @@ static bool prepare(run *r, const dt_device_options *device, bool restart, bool 
 {
     uint64_t step = 0;
     char path[DT_RUN_PATH];
-    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) || !open_model(r, quiet, error) || !check_weights(r, error) ||
+    if (!check_folder(r, error) || (!restart && !dt_run_check_config(&r->folder, r->config.json, NULL, error)) ||
+        !open_model(r, quiet, error) || !check_weights(r, error) ||
         !dt_finetune_data_open(&r->data, &r->config, error) ||
         !(r->folder.backend = r->data.backend = dt_device_open(device, DT_DEVICE_SAY_NOTHING, error)) || !make_head(r, error))
         return false;

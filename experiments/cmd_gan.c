@@ -105,7 +105,7 @@ static bool make_model(gan *e, dt_error *error)
     json_t *description = json_deep_copy(c->model);
     bool good = (description || dt_fail(error, "out of memory")) &&
                 dt_conditions_train(&e->conditions, e->run.folder.backend, description, e->run.pairs,
-                                    g->text_weights, g->template, c->batch_size, error);
+                                    g->text_weights, g->template, c->batch_size, e->run.quiet, error);
     e->model = good ? dt_generative_model(&e->run, description, error) : NULL;
     json_decref(description);
     if (!e->model)

@@ -372,6 +372,7 @@ static bool report(const work *w, dt_error *error)
     json_t *json = dt_probe_json(&w->result, error);
     bool good = json != NULL;
     dt_device_note(json);
+    dt_load_note(json, w->model);
     if (good && w->s->json)
         good = print_json(w, json, error);
     else if (good)

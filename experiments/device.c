@@ -1,5 +1,7 @@
 #include "experiments/device.h"
 
+#include "eval/findings.h"
+
 #include "data/file.h"
 
 #include <dlfcn.h>
@@ -32,14 +34,11 @@ const char *dt_device_gpu(const dt_backend *backend)
 
 void dt_device_note(json_t *found)
 {
-    size_t i;
-    json_t *figure;
+    char text[16];
     if (!found || opened.table.precision == DT_FP32)
         return;
-    json_array_foreach(json_object_get(found, "figures"), i, figure) {
-        const char *note = json_string_value(json_object_get(figure, "note"));
-        json_object_set_new(figure, "note", json_sprintf("%s%sin %s", note ? note : "", note ? "; " : "", dt_precision_name(opened.table.precision)));
-    }
+    snprintf(text, sizeof text, "in %s", dt_precision_name(opened.table.precision));
+    dt_findings_note(found, text);
     json_object_set_new(found, "precision", json_string(dt_precision_name(opened.table.precision)));
 }
 

@@ -17,9 +17,9 @@ size_t dt_condition_bytes(const dt_conditions *c)
     return c->kind == DT_CONDITION_NONE ? 0 : c->kind == DT_CONDITION_CLASS ? sizeof(int32_t) : c->width * sizeof(float);
 }
 
-static bool open_text(dt_conditions *c, const char *weights, dt_error *error)
+static bool open_text(dt_conditions *c, const char *weights, bool quiet, dt_error *error)
 {
-    if (!(c->text = dt_load_weights("duet gan", weights, false, error)))
+    if (!(c->text = dt_load_weights("duet gan", weights, quiet, error)))
         return false;
     if (!c->text->config.has_text || !c->text->tokenizer)
         return dt_fail(error, "%s: a generator is conditioned on texts by a text tower with a tokenizer, and this model has none",
@@ -82,12 +82,12 @@ static bool choose_prompts(dt_conditions *c, const dt_pairs *pairs, const char *
 }
 
 static bool train_texts(dt_conditions *c, json_t *description, json_t *condition, const dt_pairs *pairs, const char *weights,
-                        const char *template, dt_error *error)
+                        const char *template, bool quiet, dt_error *error)
 {
     char hash[DT_FINGERPRINT];
     if (!weights)
         return dt_fail(error, "model: vision_cfg.condition is a vector, but text.weights does not say whose text tower gives it");
-    if (!open_text(c, weights, error) || !dt_model_fingerprint(c->text, hash, error) ||
+    if (!open_text(c, weights, quiet, error) || !dt_model_fingerprint(c->text, hash, error) ||
         !choose_prompts(c, pairs, template, error))
         return false;
     json_object_set_new(condition, "width", json_integer((json_int_t)c->width));
@@ -98,7 +98,7 @@ static bool train_texts(dt_conditions *c, json_t *description, json_t *condition
 }
 
 bool dt_conditions_train(dt_conditions *c, const dt_backend *backend, json_t *description, const dt_pairs *pairs,
-                         const char *weights, const char *template, int batch, dt_error *error)
+                         const char *weights, const char *template, int batch, bool quiet, dt_error *error)
 {
     json_t *condition = json_object_get(json_object_get(description, "vision_cfg"), "condition");
     const char *kind = json_string_value(json_object_get(condition, "kind"));
@@ -112,7 +112,7 @@ bool dt_conditions_train(dt_conditions *c, const dt_backend *backend, json_t *de
     if (class && weights)
         return dt_fail(error, "text.weights is given, but vision_cfg.condition asks for classes");
     return (class ? train_classes(c, description, condition, pairs, error)
-                  : train_texts(c, description, condition, pairs, weights, template, error)) &&
+                  : train_texts(c, description, condition, pairs, weights, template, quiet, error)) &&
            make_room(c, error);
 }
 
@@ -139,7 +139,8 @@ const void *dt_conditions_of(dt_conditions *c, const dt_batch *batch, dt_error *
 
 /* ---- Drawing ---- */
 
-bool dt_conditions_draw(dt_conditions *c, const dt_backend *backend, const dt_model *model, const char *weights, dt_error *error)
+bool dt_conditions_draw(dt_conditions *c, const dt_backend *backend, const dt_model *model, const char *weights,
+                        bool quiet, dt_error *error)
 {
     const json_t *generator = json_object_get(model->json, "generator"), *text = json_object_get(generator, "text");
     const char *recorded = json_string_value(json_object_get(text, "fingerprint"));
@@ -155,7 +156,7 @@ bool dt_conditions_draw(dt_conditions *c, const dt_backend *backend, const dt_mo
     weights = weights ? weights : json_string_value(json_object_get(text, "weights"));
     if (!weights)
         return dt_fail(error, "this generator does not say whose text tower it was trained with; name it with --text-weights");
-    if (!open_text(c, weights, error) || !dt_model_fingerprint(c->text, hash, error))
+    if (!open_text(c, weights, quiet, error) || !dt_model_fingerprint(c->text, hash, error))
         return dt_fail_prefix(error, "the text tower that the generator was trained with (--text-weights names another)");
     if (recorded && strcmp(recorded, hash))
         return dt_fail(error, "%s is not the model whose text tower this generator was trained with (its hash is %s, expected %s); "

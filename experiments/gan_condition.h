@@ -20,12 +20,13 @@ typedef struct dt_conditions {
 
 /* For training: completes the description (vision_cfg.condition: {"kind": "class"} gets the data's classes, {"kind": "vector"} the width of the
  * text embedding) and says in it what it will be conditioned on. weights: of the text tower, where vectors are asked for; NULL: none. The backend is
- * borrowed, here and below. */
+ * borrowed, here and below. quiet: as dt_load_weights has it. */
 bool dt_conditions_train(dt_conditions *c, const dt_backend *backend, json_t *description, const dt_pairs *pairs,
-                         const char *weights, const char *template, int batch, dt_error *error);
+                         const char *weights, const char *template, int batch, bool quiet, dt_error *error);
 
 /* For drawing: as the model's description has it; weights: of the text tower, in place of those (NULL: those). */
-bool dt_conditions_draw(dt_conditions *c, const dt_backend *backend, const dt_model *model, const char *weights, dt_error *error);
+bool dt_conditions_draw(dt_conditions *c, const dt_backend *backend, const dt_model *model, const char *weights,
+                        bool quiet, dt_error *error);
 void dt_conditions_free(dt_conditions *c); /* zeroes it; a zeroed one is allowed */
 
 /* Of each sample of a training batch: int32 [batch] or float32 [batch, width], borrowed until the next call; NULL on failure. Not for

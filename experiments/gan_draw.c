@@ -68,7 +68,7 @@ static bool load(work *w, dt_error *error)
         return dt_fail(error, "%s is no generator; expected what duet gan has trained", w->asked->weights);
     if (w->config->network == DT_GAN_MLP)
         return dt_fail(error, "%s makes points of the plane, not pictures; they are in its report", w->asked->weights);
-    return dt_conditions_draw(&w->conditions, w->backend, w->model, w->asked->text_weights, error) && choose_names(w, error) &&
+    return dt_conditions_draw(&w->conditions, w->backend, w->model, w->asked->text_weights, w->asked->quiet, error) && choose_names(w, error) &&
            (w->sampler = dt_gan_sampler_new(w->model->params, w->config, w->backend, error)) != NULL;
 }
 

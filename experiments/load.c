@@ -1,6 +1,7 @@
 #include "experiments/load.h"
 
 #include "data/file.h"
+#include "eval/findings.h"
 #include "eval/weights.h"
 
 #include <stdio.h>
@@ -27,9 +28,13 @@ dt_model *dt_load_weights(const char *command, const char *path, bool quiet, dt_
     return model;
 }
 
-void dt_load_note(json_t *json, const dt_model *model)
+void dt_load_note(json_t *found, const dt_model *model)
 {
+    char text[64];
     long long step, steps;
-    if (json && unfinished(model, &step, &steps))
-        json_object_set_new(json, "unfinished", json_pack("{s:I, s:I}", "step", (json_int_t)step, "of", (json_int_t)steps));
+    if (!found || !model || !unfinished(model, &step, &steps))
+        return;
+    snprintf(text, sizeof text, "at step %lld of %lld", step, steps);
+    dt_findings_note(found, text);
+    json_object_set_new(found, "unfinished", json_pack("{s:I, s:I}", "step", (json_int_t)step, "of", (json_int_t)steps));
 }

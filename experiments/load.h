@@ -10,7 +10,8 @@
  * a run has come that is not finished; the latter not where the command is to be `quiet`. */
 dt_model *dt_load_weights(const char *command, const char *path, bool quiet, dt_error *error);
 
-/* Puts "unfinished": {"step": 6, "of": 60} into results that weights from the middle of a training have; else nothing. */
-void dt_load_note(json_t *json, const dt_model *model);
+/* Notes in what was found (eval/findings.h; either may be NULL) that the weights are from the middle of a training, where they are: in each
+ * figure, and as "unfinished": {"step": 6, "of": 60}. */
+void dt_load_note(json_t *found, const dt_model *model);
 
 #endif

@@ -5,7 +5,7 @@
 mnist_file() # DIR NAME
 {
     for f in "$1/$2" "$1/$2.gz"; do
-        [ -e "$f" ] && echo "$f" && return
+        [ -e "$f" ] && printf '%s\n' "$f" && return
     done
     echo "$1: there is no $2 or $2.gz; expected MNIST's four IDX files" >&2
     return 1

@@ -8,13 +8,14 @@ CDPATH= cd -- "$(dirname -- "$0")/.." || exit 1
 from_here() # PATH
 {
     case $1 in
-    /*) echo "$1" ;;
-    *) echo "$here/$1" ;;
+    /*) printf '%s\n' "$1" ;;
+    *) printf '%s\n' "$here/$1" ;;
     esac
 }
 
-duet=${DUET:-./duet}
-case $duet in
-/* | ./duet) ;;
-*/*) duet=$here/$duet ;;
+case ${DUET-} in
+"") duet=./duet ;;
+/*) duet=$DUET ;;
+*/*) duet=$here/$DUET ;;
+*) duet=$DUET ;;
 esac

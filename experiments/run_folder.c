@@ -52,6 +52,19 @@ void dt_run_release_signals(dt_run_folder *r)
     sigprocmask(SIG_UNBLOCK, &r->stopping, NULL);
 }
 
+/* 4 and 4.0 are the same. */
+static bool same_value(const json_t *a, const json_t *b)
+{
+    if (json_is_number(a) && json_is_number(b) && json_is_real(a) != json_is_real(b))
+        return json_number_value(a) == json_number_value(b);
+    if (!json_is_array(a) || !json_is_array(b))
+        return json_equal((json_t *)a, (json_t *)b);
+    bool same = json_array_size(a) == json_array_size(b);
+    for (size_t i = 0; same && i < json_array_size(a); i++)
+        same = same_value(json_array_get(a, i), json_array_get(b, i));
+    return same;
+}
+
 /* The first place where two configurations differ, as a dotted path. False: they are equal. */
 static bool difference(const json_t *a, const json_t *b, const char *const *free_keys, char *path, size_t size)
 {
@@ -61,9 +74,7 @@ static bool difference(const json_t *a, const json_t *b, const char *const *free
         if (!strcmp(free_keys[i], path))
             return false;
     if (!json_is_object(a) || !json_is_object(b))
-        return json_is_real(a) != json_is_real(b) && json_is_number(a) && json_is_number(b)
-                   ? json_number_value(a) != json_number_value(b) /* 4 and 4.0 */
-                   : !json_equal((json_t *)a, (json_t *)b);
+        return !same_value(a, b);
     size_t used = strlen(path);
     for (int turn = 0; turn < 2; turn++) {
         json_object_foreach((json_t *)(turn ? b : a), key, value)
@@ -95,7 +106,7 @@ static bool read_old(const dt_run_folder *r, json_t **old, dt_error *error)
     if (*old)
         dt_fail(error, "%s: expected an object, found %s", path, dt_json_kind_name(*old));
     json_decref(*old);
-    return dt_fail_prefix(error, "the run's configuration is damaged (put it back, choose another --out, or begin anew with "
+    return dt_fail_prefix(error, "the run's configuration cannot be used (put it back, choose another --out, or begin anew with "
                                  "--restart)");
 }
 

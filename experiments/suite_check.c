@@ -81,7 +81,6 @@ bool dt_suite_check(const dt_suite *suite, dt_error *error)
     json_decref(s.seen);
     if (!good || !s.missing)
         return good;
-    if (s.missing > TOLD)
-        return dt_fail(error, "no task was run: %s; and %zu more", s.told.message, s.missing - TOLD);
-    return dt_fail(error, "no task was run: %s", s.told.message);
+    return dt_fail(error, "no task was run, for %zu %s missing%s: %s", s.missing, s.missing > 1 ? "things are" : "thing is",
+                   s.missing > TOLD ? ", among them" : "", s.told.message);
 }

@@ -13,6 +13,7 @@
 #include "eval/zeroshot.h"
 #include "experiments/device.h"
 #include "experiments/judge.h"
+#include "experiments/load.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -293,6 +294,7 @@ static json_t *one_result(const dt_suite *suite, const work *w, dt_suite_task ta
         if (!(found = run_task(w, task, error)))
             return NULL;
         dt_device_note(found);
+        dt_load_note(found, w->model);
         seconds = dt_now() - start;
         snprintf(outcome, sizeof outcome, "%.1f s", seconds);
     }
@@ -340,7 +342,7 @@ static bool open_model(work *w, const char *weights, dt_error *error)
         return true;
     close_model(w);
     w->weights = weights;
-    w->model = dt_model_load(weights, error);
+    w->model = dt_load_weights("duet evaluate", weights, !w->options->people, error);
     w->cache = w->model ? dt_features_folder(weights) : NULL;
     if (w->cache && dt_model_fingerprint(w->model, w->fingerprint, error))
         return true;

@@ -3,6 +3,7 @@
 #   report NAME STATUS    one line of TAP; where STATUS is not 0 with what the last command said
 #   run NAME STATUS PATTERN WORDS...   runs duet; PATTERN (a grep one) is sought in all that it prints, kept in ./said
 #   says NAME PATTERN, lacks NAME PATTERN   what the last command printed has it, or has it not
+#   await FILE            waits until it holds something, for 20 seconds at most
 #   skip NAME WHY         a case that cannot run here
 #   finish                the plan; last
 root=$PWD
@@ -44,6 +45,13 @@ says() {
 lacks() {
     ! grep -q -e "$2" said
     report "$1" $?
+}
+
+await() {
+    for try in $(seq 400); do
+        [ ! -s "$1" ] || return 0
+        sleep 0.05
+    done
 }
 
 # kill_at_checkpoints FOLDER COUNT WORDS...   runs duet with WORDS, which train in FOLDER, and kills it each time a new checkpoint is there,

@@ -80,7 +80,7 @@ cat >missing.json <<'END'
           {"data": "colours.lmdb", "train": "not-asked-for.lmdb", "tasks": ["zeroshot"], "classes": "gone.json"},
           {"data": "absent.csv", "tasks": ["classify"]}]}
 END
-run "what is missing is told first" 1 '^duet evaluate: no task was run: missing: no such file or run; ' evaluate missing.json
+run "what is missing is told first" 1 '^duet evaluate: no task was run, for 7 things are missing: missing: no such file or run; ' evaluate missing.json
 for place in absent.lmdb empty untrained.lmdb none.lmdb gone.json absent.csv; do
     says "and $place" "[; ]$place[:;]"
 done

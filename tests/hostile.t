@@ -106,6 +106,9 @@ unset OMP_NUM_THREADS
 cp -r wide half
 rm half/model.safetensors half/checkpoints/step-00000004.safetensors
 run "figures of an unfinished run" 0 "duet zeroshot: note: half is not finished: step 2 of 4" zeroshot -w half pairs.lmdb
+run "and what is kept of them" 0 "" zeroshot -w half pairs.lmdb --quiet --out kept.json
+grep -q '"note": "[^"]*at step 2 of 4"' kept.json
+report "says so too" $?
 run "a quiet command does not tell" 0 "top-1" zeroshot -w half pairs.lmdb --quiet
 lacks "indeed" "finished"
 run "as JSON" 0 '"unfinished": {' zeroshot -w half pairs.lmdb --json --quiet
@@ -114,9 +117,9 @@ lacks "and its figures are" "finished"
 wide="--set model.text_cfg.width=24"
 cp half/config.json whole.config
 head -c 100 whole.config >half/config.json
-refuse "a damaged config.json" "configuration is damaged (put it back.*--restart.*half/config.json:" pretrain tiny.json --out half $wide
+refuse "a damaged config.json" "configuration cannot be used (put it back.*--restart.*half/config.json:" pretrain tiny.json --out half $wide
 printf '[1]' >half/config.json
-refuse "one that is a list" "is damaged.*half/config.json: expected an object, found an array" pretrain tiny.json --out half $wide
+refuse "one that is a list" "cannot be used.*half/config.json: expected an object, found an array" pretrain tiny.json --out half $wide
 rm half/config.json
 refuse "none at all" "half/config.json is missing.*step-00000002.safetensors was made with.*--restart" pretrain tiny.json --out half $wide
 cp whole.config half/config.json

@@ -122,7 +122,7 @@ static void reading(void)
          "c.json: model.vision.width: expected an integer, found a number with a point or an exponent; write 1000");
     told(!read_text("{\"width\": 1.5}", true),
          "c.json: model.vision.width: expected an integer, found a number with a fraction");
-    told(!read_text("{\"width\": 1e30}", true), "c.json: model.vision.width: 1e+30 is too large");
+    told(!read_text("{\"width\": 1e30}", true), "c.json: model.vision.width: 1e+30 does not fit into an integer");
     told(!read_text("{\"width\": 0}", true), "c.json: model.vision.width: 0 is out of range (1 to 4096)");
     told(!read_text("{}", true), "c.json: model.vision.width: required, but missing");
     told(!read_text("{\"width\": null}", true), "c.json: model.vision.width: required, found null");

@@ -68,7 +68,7 @@ diff whole.steps killed.steps >said
 report "and the log has every step once, with the same losses" $?
 
 start stopped
-sleep 0.25
+await stopped/log.jsonl
 kill -INT $child
 wait $child
 status=$?
@@ -86,7 +86,7 @@ report "to the same bits" $?
 for meant in DEFAULT IGNORE; do
     perl -e '$SIG{HUP} = shift; exec @ARGV or die' $meant "$duet" pretrain tiny.json --out "hangup-$meant" >said 2>&1 &
     child=$!
-    sleep 0.25
+    await hangup-$meant/log.jsonl
     kill -HUP $child
     wait $child
     status=$?

@@ -47,11 +47,11 @@ static dt_activation activation_of(const dt_node *node)
     }
 }
 
-/* The linear node that makes x for this reader alone, NULL where there is none. */
-static const maker *private_linear(const dt_schedule_list *list, const maker *makers, const dt_tensor *x)
+/* What makes x for one reader alone; NULL: nothing that is scheduled, or others read x too. */
+static const maker *private_maker(const dt_schedule_list *list, const maker *makers, const dt_tensor *x)
 {
     const maker *m = &makers[x->id];
-    return m->node && m->node->op == &dt_op_linear && list->uses[x->id] == 1 ? m : NULL;
+    return m->node && list->uses[x->id] == 1 ? m : NULL;
 }
 
 /* Puts a fused node where the last of its parts, node k, stands, and takes away the one before. */
@@ -64,9 +64,13 @@ static const dt_node *put_last(dt_schedule_list *list, int k, int before, const 
     return fused;
 }
 
-/* Puts a fused node where the first of its parts stands, because some of its results may be read before node k, which goes. */
-static void put_first(dt_schedule_list *list, maker *makers, int k, int first, const dt_node *fused)
+/* Gives a fused node (NULL: there is none) the result of node k, its last part, which goes, and puts it where the first stands, because
+ * its other results may be read before k. */
+static void put_first(dt_schedule_list *list, maker *makers, int k, int first, dt_node *fused)
 {
+    if (!fused)
+        return;
+    fused->output[0] = list->node[k]->output[0];
     for (int o = 0; o < fused->outputs; o++)
         makers[fused->output[o].id] = (maker){fused, first};
     list->node[first] = fused;
@@ -79,8 +83,8 @@ static const dt_node *fuse_linear(dt_schedule_list *list, maker *makers, int k)
     const dt_node *node = list->node[k];
     bool sum = dt_pointwise_code(node->op) == DT_PW_ADD;
     for (int i = 0; i < (sum ? 2 : 1) && i < node->inputs; i++) {
-        const maker *m = private_linear(list, makers, node->input[i]);
-        if (!m)
+        const maker *m = private_maker(list, makers, node->input[i]);
+        if (!m || m->node->op != &dt_op_linear)
             continue;
         dt_linear_form form = *(const dt_linear_form *)m->node->attributes;
         dt_tensor *input[4] = {0};
@@ -102,36 +106,24 @@ static const dt_node *fuse_linear(dt_schedule_list *list, maker *makers, int k)
     return NULL;
 }
 
-/* The node that makes x, or what x is a view of, for this reader alone; *view is the view's place, or -1. */
-static const maker *private_maker(const dt_schedule_list *list, const maker *makers, const dt_tensor *x, int *view)
-{
-    const maker *m = &makers[x->id];
-    *view = -1;
-    if (m->node && m->node->op->flags & DT_OP_VIEW && list->uses[x->id] == 1) {
-        *view = m->place;
-        x = m->node->input[0];
-        m = &makers[x->id];
-    }
-    return m->node && list->uses[x->id] == 1 ? m : NULL;
-}
-
 /* Training's GELU by tanh: its slope is multiplied into the product that the gradient comes from. */
 static const dt_node *fuse_slope(dt_schedule_list *list, maker *makers, int k)
 {
     const dt_node *node = list->node[k];
-    int view;
     if (dt_pointwise_code(node->op) != DT_PW_GELU_TANH_GRAD ||
         !dt_same_shape(&node->input[0]->shape, &node->input[1]->shape))
         return NULL;
-    const maker *m = private_maker(list, makers, node->input[1], &view);
+    const maker *m = private_maker(list, makers, node->input[1]), *view = m && m->node->op->flags & DT_OP_VIEW ? m : NULL;
+    if (view)
+        m = private_maker(list, makers, view->node->input[0]);
     if (!m || m->node->op != &dt_op_matmul || m->node->inputs != 2 || m->node->output[0].shape.rank != 2)
         return NULL;
     dt_matmul_form form = *(const dt_matmul_form *)m->node->attributes;
     form.slope = true;
     dt_tensor *const input[] = {m->node->input[0], m->node->input[1], node->input[0]};
     const dt_node *fused = replace(list, node, &dt_op_matmul, input, 3, &form, sizeof form);
-    if (fused && view >= 0)
-        list->node[view] = NULL;
+    if (fused && view)
+        list->node[view->place] = NULL;
     return put_last(list, k, m->place, fused);
 }
 
@@ -153,9 +145,8 @@ static const dt_node *fuse_before(dt_schedule_list *list, maker *makers, int k)
         fused->outputs = 2;
         fused->output[1] = fused->output[0];
         fused->output[1].output = 1;
-        fused->output[0] = node->output[0];
-        put_first(list, makers, k, m->place, fused);
     }
+    put_first(list, makers, k, m->place, fused);
     return NULL;
 }
 
@@ -163,8 +154,8 @@ static const dt_node *fuse_before(dt_schedule_list *list, maker *makers, int k)
 static const dt_node *fuse_norm(dt_schedule_list *list, maker *makers, int k)
 {
     const dt_node *node = list->node[k];
-    const maker *m = &makers[node->input[0]->id];
-    if (activation_of(node) != DT_ACT_RELU || !m->node || list->uses[node->input[0]->id] != 1 ||
+    const maker *m = private_maker(list, makers, node->input[0]);
+    if (activation_of(node) != DT_ACT_RELU || !m ||
         (m->node->op != &dt_op_batch_norm && m->node->op != &dt_op_group_norm) || node->input[0]->output != 0)
         return NULL;
     dt_norm_form form = *(const dt_norm_form *)m->node->attributes;
@@ -172,10 +163,7 @@ static const dt_node *fuse_norm(dt_schedule_list *list, maker *makers, int k)
         return NULL;
     form.relu = true;
     dt_node *fused = replace(list, m->node, m->node->op, m->node->input, m->node->inputs, &form, sizeof form);
-    if (fused) {
-        fused->output[0] = node->output[0];
-        put_first(list, makers, k, m->place, fused);
-    }
+    put_first(list, makers, k, m->place, fused);
     return NULL;
 }
 
@@ -185,19 +173,16 @@ static const dt_node *fuse_norm_grad(dt_schedule_list *list, maker *makers, int 
     const dt_node *node = list->node[k];
     for (int i = 0; i < 2 && dt_pointwise_code(node->op) == DT_PW_ADD; i++) {
         dt_tensor *dx = node->input[i], *other = node->input[1 - i];
-        const maker *m = &makers[dx->id], *before = &makers[other->id];
-        if (!m->node || m->node->op != &dt_op_layer_norm_grad || m->node->inputs != 5 || dx->output != 0 ||
-            list->uses[dx->id] != 1 || !dt_same_shape(&dx->shape, &other->shape) ||
+        const maker *m = private_maker(list, makers, dx), *before = &makers[other->id];
+        if (!m || m->node->op != &dt_op_layer_norm_grad || m->node->inputs != 5 || dx->output != 0 ||
+            !dt_same_shape(&dx->shape, &other->shape) ||
             (before->node && before->place >= m->place))
             continue;
         dt_tensor *input[6];
         memcpy(input, m->node->input, sizeof *input * 5);
         input[5] = other;
         dt_node *fused = replace(list, m->node, m->node->op, input, 6, m->node->attributes, sizeof(dt_norm_form));
-        if (fused) {
-            fused->output[0] = node->output[0];
-            put_first(list, makers, k, m->place, fused);
-        }
+        put_first(list, makers, k, m->place, fused);
         return NULL;
     }
     return NULL;
@@ -252,8 +237,8 @@ static const dt_node *fuse_chain(dt_schedule_list *list, maker *makers, int k)
     const dt_node *node = list->node[k];
     for (int i = 0; i < node->inputs; i++) {
         dt_tensor *x = node->input[i];
-        maker *m = &makers[x->id];
-        if (!is_chain(m->node) || list->uses[x->id] != 1 || !dt_same_shape(&x->shape, &node->output[0].shape))
+        const maker *m = private_maker(list, makers, x);
+        if (!m || !is_chain(m->node) || !dt_same_shape(&x->shape, &node->output[0].shape))
             continue;
         joined j = {0};
         if (!append(&j, m->node, NULL, 0) || !append(&j, node, x, j.chain.steps - 1))

@@ -240,24 +240,25 @@ static bool place_gradients(dt_plan *plan)
     return true;
 }
 
-/* May result 0 be written over input i? */
-static bool overwrites(const dt_node *node, int i)
+/* May a linear node's result be written over input i? Over a residual that its product does not read as well; a product before an
+ * activation is written to where the result will be. */
+static bool linear_overwrites(const dt_plan *plan, const dt_node *node, int i)
 {
-    const dt_linear_form *linear = node->op == &dt_op_linear ? node->attributes : NULL;
-    if (linear) /* a product before an activation is written to where the result will be */
-        return linear->residual && linear->activation == DT_ACT_NONE && i == node->inputs - 1;
+    const dt_linear_form *form = node->attributes;
+    bool residual = form->residual && form->activation == DT_ACT_NONE && i == node->inputs - 1;
+    for (int j = 0; residual && j < i; j++)
+        residual = plan->place[node->input[j]->id] != plan->place[node->input[i]->id];
+    return residual;
+}
+
+/* May result 0 be written over input i? */
+static bool overwrites(const dt_plan *plan, const dt_node *node, int i)
+{
+    if (node->op == &dt_op_linear)
+        return linear_overwrites(plan, node, i);
     if (node->op == &dt_op_layer_norm_grad) /* the gradient that is added */
         return i == 5;
     return (node->op->flags & DT_OP_IN_PLACE) != 0;
-}
-
-/* Does the product of a linear node read what its residual would be overwritten by? */
-static bool is_operand_too(const dt_plan *plan, const dt_node *node, int i)
-{
-    for (int j = 0; node->op == &dt_op_linear && j < node->inputs; j++)
-        if (j != i && plan->place[node->input[j]->id] == plan->place[node->input[i]->id])
-            return true;
-    return false;
 }
 
 static int dying_input(const dt_plan *plan, const dt_node *node, int k)
@@ -265,7 +266,7 @@ static int dying_input(const dt_plan *plan, const dt_node *node, int k)
     for (int i = 0; i < node->inputs; i++) {
         const dt_tensor *x = node->input[i];
         int place = plan->place[x->id];
-        if (place >= 0 && overwrites(node, i) && !is_operand_too(plan, node, i) && dt_bytes_of(x) == dt_bytes_of(&node->output[0]) &&
+        if (place >= 0 && overwrites(plan, node, i) && dt_bytes_of(x) == dt_bytes_of(&node->output[0]) &&
             x->dtype == node->output[0].dtype && !plan->store[place].given && plan->store[place].last == k)
             return place;
     }

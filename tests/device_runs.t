@@ -59,15 +59,7 @@ cut() { # FOLDER: without its last checkpoint, as a run that was killed before i
 
 # ---- Data and models: ten colours in 32 x 32 ----
 
-plane() { # 1024 bytes of one value
-    head -c 1024 /dev/zero | tr '\0' "\\$(printf %03o "$1")"
-}
-for label in 0 1 2 3 4 5 6 7 8 9; do
-    printf '%b' "\\0$(printf %o $label)"
-    plane $((label % 3 * 120))
-    plane $((label / 3 % 3 * 120))
-    plane $((label / 9 * 200 + label % 2 * 50))
-done >ten.bin
+. "$root/tests/colours.sh"
 cat ten.bin ten.bin ten.bin ten.bin >forty.bin
 run "packs" 0 "10 pairs" pack --template "a photo of a {}." -o ten.lmdb ten.bin
 run "and more" 0 "40 pairs" pack --template "a photo of a {}." -o forty.lmdb forty.bin

@@ -3,6 +3,7 @@
 #include "data/jpeg.h"
 #include "data/shuffle.h"
 #include "tests/byte_tokenizer.h"
+#include "tests/noisy.h"
 #include "tests/tap.h"
 
 enum { PAIRS = 23, CONTEXT = 12, SIZE = 16, BATCH = 4, MANY = 64 };
@@ -16,12 +17,8 @@ static bool add_pair(dt_pairs_writer *writer, int i, bool torn, size_t captions)
 {
     dt_image image = {0};
     int width = i == 7 ? 300 : 17 + 3 * i, height = i == 7 ? 260 : 60 - 2 * i, channels = i % 5 == 2 ? 1 : 3;
-    if (!dt_image_reserve(&image, width, height, channels, &error))
+    if (!noisy_picture(&image, width, height, channels, i, &error))
         return false;
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width * channels; x++)
-            image.pixels[(size_t)y * image.stride + (size_t)x] =
-                (uint8_t)(x * 2 + y * 3 + (int)(dt_hash64((uint64_t)i, (uint64_t)x, (uint64_t)y) % 40));
     uint8_t *jpeg;
     size_t size;
     bool good = dt_jpeg_encode(&image, 90, false, &jpeg, &size, &error);

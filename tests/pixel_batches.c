@@ -3,6 +3,7 @@
 #include "data/jpeg.h"
 #include "data/loader.h"
 #include "data/shuffle.h"
+#include "tests/noisy.h"
 #include "tests/op_check.h"
 
 enum { PAIRS = 11, SIZE = 20, BATCH = 4, ROW = SIZE * SIZE * 3 };
@@ -28,12 +29,8 @@ static bool add(dt_pairs_writer *writer, int i)
     dt_image image = {0};
     int width = i == 0 ? SIZE : i == 7 ? 230 : 15 + 4 * i, height = i == 0 ? SIZE : i == 7 ? 190 : 60 - 3 * i;
     int channels = i % 5 == 2 ? 1 : 3;
-    if (!dt_image_reserve(&image, width, height, channels, &error))
+    if (!noisy_picture(&image, width, height, channels, i, &error))
         return false;
-    for (int y = 0; y < height; y++)
-        for (int x = 0; x < width * channels; x++)
-            image.pixels[(size_t)y * image.stride + (size_t)x] =
-                (uint8_t)(x * 2 + y * 3 + (int)(dt_hash64((uint64_t)i, (uint64_t)x, (uint64_t)y) % 40));
     uint8_t *jpeg = NULL;
     size_t size;
     bool good = dt_jpeg_encode(&image, 90, false, &jpeg, &size, &error);

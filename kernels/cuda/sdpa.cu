@@ -14,7 +14,7 @@ namespace
 {
 
 /* Version 9.15 and before compute wrong gradients where 128 does not divide t. */
-enum { AXES = 4, WIDEST = 128, FIRST_VERSION = 91600, ALIGNMENT = 256 };
+enum { AXES = 4, WIDEST = 128, FIRST_VERSION = 91600 };
 const int64_t MOST_WORKSPACE = (int64_t)2 << 30;
 
 /* The tensors that a run is given, by their numbers in the graph. */
@@ -332,7 +332,7 @@ dt_sdpa *dt_sdpa_new(const dt_sdpa_form *form, char *message)
     if (sdpa->form.n < form->n)
         sdpa->plan->asked = form_of(form);
     sdpa->form.n = sdpa->plan->form.number[SAMPLES];
-    sdpa->library = dt_parts(sdpa->plan->workspace, ALIGNMENT) * ALIGNMENT;
+    sdpa->library = (int64_t)dt_room((size_t)sdpa->plan->workspace);
     sdpa->sums = form->backward ? sdpa->form.n * form->heads * form->t * (int64_t)sizeof(float) : 0;
     return sdpa;
 }
